@@ -1,0 +1,20 @@
+"""Packaging of tf_lrp; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name="tf_lrp",
+    version="0.1.0",
+    description="Layer-wise relevance propagation for Keras 3 models on TensorFlow",
+    long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=find_packages(include=["tf_lrp", "tf_lrp.*"]),
+    package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
+    install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich"],
+    extras_require={"test": ["pytest", "pytest-xdist", "hypothesis", "ruff"]},
+    entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
+)

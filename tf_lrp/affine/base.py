@@ -1,0 +1,134 @@
+"""What rules need to know of a layer: that it is z = apply(x; kernel) + bias, linear in x and in the kernel."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_lrp.rules import Rule
+
+_AFFINE_OF_LAYER: dict[type, type[Affine]] = {}
+
+
+class Affine:
+    """One affine map z = apply(inputs, kernel) + bias, reading a user's layer but never changing it.
+
+    The kernel is a tensor that rules may map element by element (w+, w^2, 1) before it is applied. It is read from the
+    layer's variables each time, so an explanation follows later changes of the weights.
+
+    Attributes:
+        kinds: what selectors can call it ("conv", "pooling" ...).
+        default_rule: the rule it has unless a preset addresses it; None for layers with weights, which presets must
+            cover.
+        layers: the Keras layers whose variables it reads.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    default_rule: Rule | None = None
+
+    def __init__(self, layer, inputs=()):
+        """Describes ``layer`` as it is called on ``inputs`` (symbolic tensors)."""
+        self.layer = layer
+
+    @classmethod
+    def describes(cls, operation, inputs):
+        """Whether an operation of a registered class is affine as it is called on ``inputs``."""
+        # A quantized kernel is not the linear map's kernel.
+        return not getattr(operation, "quantization_mode", None)
+
+    @property
+    def layers(self):
+        return (self.layer,)
+
+    @property
+    def activation(self):
+        """The activation that the layer applies to z itself, or None."""
+        return getattr(self.layer, "activation", None)
+
+    def kernel(self, dtype):
+        """The kernel as a tensor of ``dtype``."""
+        raise NotImplementedError(f"{type(self).__name__} has no kernel")
+
+    def bias(self, inputs, kernel):
+        """The bias as a tensor that broadcasts against z, or None.
+
+        Args:
+            inputs: list of the input tensors; only their shape and type matter.
+            kernel: what `kernel` returned.
+        """
+        return None
+
+    def apply(self, inputs, kernel):
+        """The linear part, z without bias: list of tensors and a kernel (of the shape that `kernel` has) -> tensor."""
+        raise NotImplementedError(f"{type(self).__name__} cannot be applied")
+
+    def output_spec(self, *args, **kwargs):
+        """Shape and type of z, as a KerasTensor, for KerasTensor arguments."""
+        return self.layer.compute_output_spec(*args, **kwargs)
+
+
+class Weighted(Affine):
+    """An affine map with trained weights, into which a normalization of its inputs or outputs can be folded.
+
+    Subclasses say along which axes of the kernel input and output channels run.
+    """
+
+    channels_first = False
+
+    def scale_outputs(self, kernel, scale):
+        """The kernel of scale * apply(x, kernel); ``scale`` has one entry per output channel."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its output channels are")
+
+    def scale_inputs(self, kernel, scale):
+        """The kernel of apply(scale * x, kernel); ``scale`` has one entry per input channel."""
+        raise NotImplementedError(f"{type(self).__name__} does not say where its input channels are")
+
+    def per_channel(self, vector, rank):
+        """One entry per channel -> a tensor that broadcasts against a tensor of that rank."""
+        if self.channels_first:
+            return tf.reshape(vector, (-1,) + (1,) * (rank - 2))
+        return vector
+
+    def channel_axis(self, rank):
+        return 1 if self.channels_first else rank - 1
+
+    def bias(self, inputs, kernel):
+        if not self.layer.use_bias:
+            return None
+        return self.per_channel(tf.cast(self.layer.bias, kernel.dtype), inputs[0].shape.rank)
+
+
+def affine_for(*layer_classes):
+    """Class decorator: layers of these classes are described by the decorated `Affine`."""
+
+    def register(affine_class):
+        for layer_class in layer_classes:
+            _AFFINE_OF_LAYER[layer_class] = affine_class
+        return affine_class
+
+    return register
+
+
+def registered(table, layer):
+    """The entry of the nearest base class in ``table``, provided that the layer's class kept that base's ``call``.
+
+    A subclass that overrides ``call`` (or ``convolution_op``, which Keras offers for overriding) may compute anything.
+    """
+    for base in type(layer).__mro__:
+        if base in table:
+            hooks = ("call", "convolution_op")
+            kept = all(getattr(type(layer), h, None) is getattr(base, h, None) for h in hooks)
+            return table[base] if kept else None
+    return None
+
+
+def describe(operation, inputs):
+    """The `Affine` of a Keras operation called on ``inputs``, or None if it is not affine.
+
+    Args:
+        operation: a Keras layer or operation.
+        inputs: list of KerasTensors.
+    """
+    affine_class = registered(_AFFINE_OF_LAYER, operation)
+    if affine_class is None or not affine_class.describes(operation, inputs):
+        return None
+    return affine_class(operation, inputs)

@@ -1,0 +1,133 @@
+"""Convolutions: plain, grouped, depthwise, separable (in two steps) and transposed, in one to three dimensions."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import layers as L
+from keras import ops
+
+from tf_lrp.affine.base import Weighted, affine_for
+
+
+class Convolution(Weighted):
+    """What all convolutions share: where their channels are and how their kernel is read."""
+
+    kinds = frozenset({"conv", "weights"})
+
+    @property
+    def channels_first(self):
+        return self.layer.data_format == "channels_first"
+
+    def kernel(self, dtype):
+        return tf.cast(self.layer.kernel, dtype)
+
+    @property
+    def geometry(self):
+        """The arguments that every convolution of Keras takes."""
+        layer = self.layer
+        return {
+            "strides": list(layer.strides),
+            "padding": layer.padding,
+            "data_format": layer.data_format,
+            "dilation_rate": layer.dilation_rate,
+        }
+
+
+@affine_for(L.Conv1D, L.Conv2D, L.Conv3D)
+class Conv(Convolution):
+    """z = x * W + b, kernel (*size, inputs / groups, outputs)."""
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+        geometry = self.geometry
+        if geometry["padding"] == "causal":
+            before = (self.layer.kernel_size[0] - 1) * self.layer.dilation_rate[0]
+            time = [[0, 0], [0, 0], [before, 0]] if self.channels_first else [[0, 0], [before, 0], [0, 0]]
+            x, geometry["padding"] = tf.pad(x, time), "valid"
+        return ops.conv(x, kernel, **geometry)
+
+    def scale_outputs(self, kernel, scale):
+        return kernel * scale
+
+    def scale_inputs(self, kernel, scale):
+        groups = self.layer.groups
+        # Output channel o of group g sees the inputs of that group only.
+        of_group = tf.reshape(scale, (groups, -1))
+        return kernel * tf.transpose(tf.repeat(of_group, kernel.shape[-1] // groups, axis=0))
+
+
+@affine_for(L.DepthwiseConv1D, L.DepthwiseConv2D)
+class DepthwiseConv(Convolution):
+    """Each channel by itself: kernel (*size, inputs, depth multiplier), outputs ordered by input channel."""
+
+    kinds = frozenset({"conv", "depthwise", "weights"})
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+        return ops.depthwise_conv(x, kernel, **self.geometry)
+
+    def scale_outputs(self, kernel, scale):
+        return kernel * tf.reshape(scale, kernel.shape[-2:])
+
+    def scale_inputs(self, kernel, scale):
+        return kernel * scale[:, tf.newaxis]
+
+
+class SeparableDepthwise(DepthwiseConv):
+    """The first step of a separable convolution, without a bias and an activation."""
+
+    activation = None
+
+    def kernel(self, dtype):
+        return tf.cast(self.layer.depthwise_kernel, dtype)
+
+    def bias(self, inputs, kernel):
+        return None
+
+    def output_spec(self, x):
+        shape = list(self.layer.compute_output_shape(x.shape))
+        axis = self.channel_axis(len(shape))
+        shape[axis] = x.shape[axis] * self.layer.depth_multiplier
+        return keras.KerasTensor(shape, dtype=x.dtype)
+
+
+class SeparablePointwise(Convolution):
+    """The second step of a separable convolution: kernel (1, ..., inputs * depth multiplier, outputs)."""
+
+    kinds = frozenset({"conv", "weights"})
+
+    def kernel(self, dtype):
+        return tf.cast(self.layer.pointwise_kernel, dtype)
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+        return ops.conv(x, kernel, strides=1, padding="valid", data_format=self.layer.data_format)
+
+    def scale_outputs(self, kernel, scale):
+        return kernel * scale
+
+    def scale_inputs(self, kernel, scale):
+        return kernel * scale[:, tf.newaxis]
+
+    def output_spec(self, x):
+        shape = list(x.shape)
+        shape[self.channel_axis(len(shape))] = self.layer.filters
+        return keras.KerasTensor(shape, dtype=x.dtype)
+
+
+@affine_for(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
+class ConvTranspose(Convolution):
+    """A transposed convolution: kernel (*size, outputs, inputs)."""
+
+    kinds = frozenset({"conv", "conv_transpose", "weights"})
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+        return ops.conv_transpose(x, kernel, output_padding=self.layer.output_padding, **self.geometry)
+
+    def scale_outputs(self, kernel, scale):
+        return kernel * scale[:, tf.newaxis]
+
+    def scale_inputs(self, kernel, scale):
+        return kernel * scale

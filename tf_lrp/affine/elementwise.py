@@ -1,0 +1,84 @@
+"""Scale and shift, element by element: batch normalization at inference, input normalization, rescaling."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from keras import layers as L
+
+from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.rules import Pass, ZRule
+
+
+class ScaleShift(Affine):
+    """z = scale * x + shift; the kernel is the scale, the bias the shift, both broadcast against x."""
+
+    def __init__(self, layer, inputs=()):
+        super().__init__(layer)
+        self.rank = len(inputs[0].shape)
+
+    def scale_and_shift(self, dtype):
+        """Two tensors that broadcast against x."""
+        raise NotImplementedError(f"{type(self).__name__} has no scale")
+
+    def kernel(self, dtype):
+        return self.scale_and_shift(dtype)[0]
+
+    def bias(self, inputs, kernel):
+        return self.scale_and_shift(kernel.dtype)[1]
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+        return kernel * x
+
+
+@affine_for(L.BatchNormalization)
+class BatchNormalization(ScaleShift):
+    """gamma (x - mean) / sqrt(variance + epsilon) + beta with the moving statistics."""
+
+    kinds = frozenset({"normalization", "batch_normalization"})
+    default_rule = ZRule()
+
+    @property
+    def axis(self):
+        return self.layer.axis % self.rank
+
+    def channel_scale_and_shift(self, dtype):
+        """scale and shift, one entry per channel."""
+        layer = self.layer
+        scale = tf.math.rsqrt(tf.cast(layer.moving_variance, dtype) + tf.cast(layer.epsilon, dtype))
+        if layer.scale:
+            scale *= tf.cast(layer.gamma, dtype)
+        shift = -tf.cast(layer.moving_mean, dtype) * scale
+        if layer.center:
+            shift += tf.cast(layer.beta, dtype)
+        return scale, shift
+
+    def scale_and_shift(self, dtype):
+        shape = [1] * self.rank
+        shape[self.axis] = -1
+        return [tf.reshape(v, shape) for v in self.channel_scale_and_shift(dtype)]
+
+
+@affine_for(L.Normalization)
+class Normalization(ScaleShift):
+    """(x - mean) / sqrt(variance), or its inverse. Relevance passes: a pixel is the same pixel in other units."""
+
+    kinds = frozenset({"rescaling"})
+    default_rule = Pass()
+
+    def scale_and_shift(self, dtype):
+        layer = self.layer
+        mean, variance = tf.cast(layer.mean, dtype), tf.cast(layer.variance, dtype)
+        deviation = tf.maximum(tf.sqrt(variance), tf.cast(1e-7, dtype))
+        return (tf.sqrt(variance), mean) if layer.invert else (1 / deviation, -mean / deviation)
+
+
+@affine_for(L.Rescaling)
+class Rescaling(ScaleShift):
+    """scale * x + offset. Relevance passes, as through `Normalization`."""
+
+    kinds = frozenset({"rescaling"})
+    default_rule = Pass()
+
+    def scale_and_shift(self, dtype):
+        return tf.cast(self.layer.scale, dtype), tf.cast(self.layer.offset, dtype)

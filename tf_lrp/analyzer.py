@@ -1,0 +1,289 @@
+"""The Analyzer: explains what a Keras model decides."""
+
+from __future__ import annotations
+
+import difflib
+import time
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from tf_lrp import conservation, keras_internals, neurons, tables
+from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.inputs import InputSpec
+from tf_lrp.presets import as_preset
+
+#: Backward passes of one forward pass that are laid out in one graph; more are run in portions of this size.
+_TARGETS_AT_ONCE = 16
+#: Seconds after which a run with batches left counts as long and shows its progress.
+_LONG_RUN = 2.0
+
+
+class Analyzer:
+    """Layer-wise relevance propagation for one model.
+
+    LRP is the gradient of a rewritten model: the analyzer builds a twin of the model whose layers compute the same values
+    but hand back relevance instead of derivatives. The pass starts from the value of the explained output, so that the
+    relevance of an input sums to that value but for what biases, stabilizers and padding take (see `conservation`).
+
+    Args:
+        model: a built Keras 3 model, Sequential or Functional, with nested models, shared layers, several inputs and
+            outputs. It is not modified; later changes of its weights count.
+        preset: a preset's name, a `tf_lrp.Preset`, or a rule from `tf_lrp.rules` for all layers with weights.
+        batch_size: samples that are explained at once by `analyze`.
+        verbose: "auto" shows a progress bar on long runs, True always, False never.
+        jit_compile: whether XLA compiles the pass.
+        strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
+        fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+
+    Raises:
+        TypeError: if ``model`` or ``preset`` is none.
+        ValueError: for an unknown preset, or one that does not fit the model.
+        UnsupportedLayerError: if a layer has no relevance rule.
+
+    Example:
+        >>> analyzer = tf_lrp.Analyzer(model, preset="cmp_a2_flat")
+        >>> relevance = analyzer.analyze(pictures)
+    """
+
+    def __init__(
+        self,
+        model,
+        preset="cmp_a2_flat",
+        *,
+        batch_size=32,
+        verbose="auto",
+        jit_compile=False,
+        strip_softmax=True,
+        fold_batchnorm=True,
+    ):
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
+        if verbose not in ("auto", True, False):
+            raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
+        self.preset = as_preset(preset)
+        self.batch_size, self.verbose, self.jit_compile = batch_size, verbose, jit_compile
+        graph = canonize(unroll(model), strip_heads=strip_softmax, fold=fold_batchnorm)
+        self._rewritten = rewrite(graph, self.preset, model.name)
+        self._inputs = InputSpec(keras_internals.input_structure(self.twin))
+        self._output_names = _names_of(self.twin, model)
+        self._runs = {}
+
+    @property
+    def twin(self):
+        """The rewritten keras.Model: the model's values forward, relevance backward."""
+        return self._rewritten.model
+
+    def rules(self):
+        """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
+        return RuleTable(self._rewritten.steps, self.preset.name)
+
+    # -- explaining ---------------------------------------------------------------------------------------------------
+
+    def analyze(self, x, neuron_selection=None, *, layers=None, output=None, batch_size=None, verbose=None):
+        """Relevance of each input element for the explained output, as NumPy.
+
+        Args:
+            x: array (N, ...), or list or dict of arrays for several inputs; tensors are fine. Integers are read as floats.
+            neuron_selection: which neuron of the output is explained:
+                None or "max_activation": each sample's largest; "all": the whole output vector (R_init = output);
+                int: the same for all samples; ints (N,): one per sample; ints (N, K): K per sample from one forward pass;
+                floats of the output's shape: R_init itself.
+            layers: names of layers whose outputs' relevance is wanted too.
+            output: name or index of the explained output, for a model with several.
+            batch_size, verbose: instead of the analyzer's own.
+
+        Returns:
+            Relevance with the structure and shape of ``x`` ((N, K, ...) for (N, K) ints), float32 (float64 for float64
+            models), in units of the output. With ``layers`` a dict {"input": ..., layer name: ...}; a layer used several
+            times has a list with one array for each use.
+
+        Raises:
+            ValueError, TypeError: for inputs of the wrong shape, type or length, with NaN or infinite values, for a neuron
+                or layer that is not there.
+        """
+        leaves, pack = self._inputs.flatten(x)
+        arrays = self._inputs.arrays(leaves)
+        samples = len(arrays[0])
+        target = self._target(output)
+        explained = tree.flatten(self.twin.outputs)[target]
+        selection = neurons.check(neuron_selection, samples, explained.shape, explained.dtype)
+        names = self._layer_names(layers)
+
+        parts = []
+        for values in _portions(selection):
+            batches = self._batches(samples, batch_size or self.batch_size, self.verbose if verbose is None else verbose)
+            found = [
+                self._run(
+                    [tf.constant(a[chosen]) for a in arrays],
+                    neurons.Selection(selection.mode, None if values is None else tf.constant(values[chosen])),
+                    names,
+                    target,
+                )
+                for chosen in batches
+            ]
+            parts.append([np.concatenate(pieces) for pieces in zip(*(map(np.asarray, flat) for flat in found), strict=True)])
+        flat = [np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in zip(*parts, strict=True)]
+        return self._pack(flat, names, pack)
+
+    def __call__(self, x, neuron_selection=None, *, layers=None, output=None):
+        """As `analyze`, in pure TensorFlow: tensors in, tensors out, without checks of values.
+
+        Works inside ``tf.function`` and ``dataset.map(analyzer)``; a dataset of (x, label) explains the labels.
+
+        Returns:
+            Tensors structured as what `analyze` returns.
+        """
+        leaves, pack = self._inputs.flatten(x)
+        selection = neurons.check_tensor(neuron_selection)
+        names, target = self._layer_names(layers), self._target(output)
+        tensors = self._inputs.tensors_of(leaves)
+        if selection.mode == "index" and selection.values.shape.rank == 0:
+            selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
+        return self._pack(self._run(tensors, selection, names, target), names, pack)
+
+    def conservation(self, x, neuron_selection=None, *, output=None):
+        """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
+
+        Args:
+            x, neuron_selection, output: as for `analyze` (one neuron per sample). The batch is taken as a whole.
+
+        Returns:
+            `tf_lrp.conservation.Conservation`, which prints as a table.
+        """
+        leaves, _ = self._inputs.flatten(x)
+        arrays = self._inputs.arrays(leaves)
+        target = self._target(output)
+        explained = tree.flatten(self.twin.outputs)[target]
+        selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
+        if selection.mode == "indices":
+            raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
+        return conservation.account(self._rewritten, [tf.constant(a) for a in arrays], selection, target)
+
+    # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _run(self, inputs, selection, names, target):
+        """Relevances as a flat list, by the pass compiled for this kind of selection."""
+        targets = selection.values.shape[1] if selection.mode == "indices" else None
+        key = (selection.mode, targets, names, target)
+        if key not in self._runs:
+            self._runs[key] = self._compiled(*key)
+        return self._runs[key](inputs) if selection.values is None else self._runs[key](inputs, selection.values)
+
+    def _compiled(self, mode, targets, names, target):
+        inner = [t for name in names for t in self._rewritten.results[name]]
+        outputs = tree.flatten(self.twin.outputs)
+        probe = keras.Model(self.twin.inputs, [outputs[target], *inner], name=f"{self.twin.name}_probe")
+
+        def explain(inputs, values=None):
+            with tf.GradientTape(persistent=targets is not None, watch_accessed_variables=False) as tape:
+                tape.watch(inputs)
+                explained, *reached = tree.flatten(probe(inputs, training=False))
+
+            def backward(values):
+                start = neurons.initial_relevance("index" if mode == "indices" else mode, values, explained)
+                return tape.gradient(explained, [*inputs, *reached], start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
+            if targets is None:
+                return backward(values)
+            each = [backward(values[:, k]) for k in range(targets)]
+            return [tf.stack(of_one, axis=1) for of_one in zip(*each, strict=True)]
+
+        batch = outputs[target].shape[0]
+        value_spec = {
+            "index": tf.TensorSpec((batch,), tf.int32),
+            "indices": tf.TensorSpec((batch, targets), tf.int32),
+            "relevance": tf.TensorSpec(outputs[target].shape, outputs[target].dtype),
+        }.get(mode)
+        signature = [[tf.TensorSpec(t.shape, t.dtype) for t in self._inputs.tensors]]
+        if value_spec is not None:
+            signature.append(value_spec)
+        return tf.function(explain, input_signature=signature, jit_compile=self.jit_compile or None)
+
+    def _pack(self, flat, names, pack):
+        count = len(self._inputs.tensors)
+        relevance = pack(flat[:count])
+        if not names:
+            return relevance
+        maps, rest = {"input": relevance}, flat[count:]
+        for name in names:
+            uses = len(self._rewritten.results[name])
+            maps[name] = rest[0] if uses == 1 else rest[:uses]
+            rest = rest[uses:]
+        return maps
+
+    def _batches(self, samples, batch_size, verbose):
+        """Index slices of the batches, with a progress bar where that is due."""
+        starts = range(0, samples, batch_size)
+        bar, began = None, time.monotonic()
+        for done, start in enumerate(starts):
+            if bar is None and (verbose is True or (verbose == "auto" and time.monotonic() - began > _LONG_RUN)):
+                bar = keras.utils.Progbar(len(starts), unit_name="batch")
+            yield slice(start, start + batch_size)
+            if bar is not None:
+                bar.update(done + 1)
+
+    def _target(self, output):
+        """Position of the explained output."""
+        names = self._output_names
+        if output is None and len(names) == 1:
+            return 0
+        if isinstance(output, str) and names.count(output) == 1:
+            return names.index(output)
+        if isinstance(output, int) and not isinstance(output, bool) and 0 <= output < len(names):
+            return output
+        raise ValueError(
+            f"The model has {len(names)} output(s): {', '.join(map(repr, names))}. Say which one is explained, output=name or "
+            f"output=index; got {output!r}."
+        )
+
+    def _layer_names(self, layers):
+        if layers is None:
+            return ()
+        names = (layers,) if isinstance(layers, str) else tuple(layers)
+        for name in names:
+            if name not in self._rewritten.results:
+                near = difflib.get_close_matches(str(name), self._rewritten.results, n=3, cutoff=0.5)
+                hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+                raise ValueError(
+                    f"There is no layer {name!r} below the explained outputs.{hint} The layers are: "
+                    f"{', '.join(self._rewritten.results)}."
+                )
+        return names
+
+
+class RuleTable(tuple):
+    """The steps of a rewriting, read as (layer, class, rule, reason); prints as a table."""
+
+    def __new__(cls, steps, preset_name):
+        rows = [(s.facts.name, s.facts.layer_class, str(s.choice.rule), s.choice.reason) for s in steps]
+        table = super().__new__(cls, rows)
+        table.preset_name = preset_name
+        table.nonnegative = tuple(s.facts.nonnegative for s in steps)
+        return table
+
+    def __str__(self):
+        columns = [("layer", "left"), ("class", "left"), ("rule", "left"), ("why", "left"), ("inputs", "left")]
+        rows = [(*row, ">= 0" if sign else "any") for row, sign in zip(self, self.nonnegative, strict=True)]
+        return tables.render(f"rules of the preset {self.preset_name}", columns, rows)
+
+    __repr__ = __str__
+
+
+def _portions(selection):
+    """The selection's values in portions that fit one graph."""
+    if selection.mode != "indices":
+        return [selection.values]
+    count = selection.values.shape[1]
+    return [selection.values[:, k : k + _TARGETS_AT_ONCE] for k in range(0, count, _TARGETS_AT_ONCE)]
+
+
+def _names_of(twin, model):
+    """One name for each output: the keys of a dict, else Keras's output names."""
+    structure = keras_internals.output_structure(twin)
+    if isinstance(structure, dict):
+        return sorted(structure)
+    names = getattr(model, "output_names", None)  # a Sequential model has none
+    return list(names or (f"output_{n}" for n in range(len(twin.outputs))))

@@ -1,0 +1,152 @@
+"""Where relevance stays behind: the balance of a backward pass, layer by layer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from tf_lrp import neurons, tables
+from tf_lrp.twins import RoutingTwin
+from tf_lrp.twins.base import tensors
+
+
+@dataclass(frozen=True)
+class LayerBalance:
+    """One layer's books, in units of the explained output, summed over the batch.
+
+    ``received = passed + bias + stabilizer + padding + rounding``
+
+    Attributes:
+        name, layer_class, rule: of the layer.
+        received: relevance that arrived at its output.
+        passed: relevance that it handed to its inputs.
+        bias: what biases kept.
+        stabilizer: what epsilon kept, and what was lost (or, for a beta term, gained) at denominators of zero.
+        padding: what went to padded zeros.
+    """
+
+    name: str
+    layer_class: str
+    rule: str
+    received: float
+    passed: float
+    bias: float
+    stabilizer: float
+    padding: float
+
+    @property
+    def rounding(self):
+        """What is left unexplained: floating-point error."""
+        return self.received - self.passed - self.bias - self.stabilizer - self.padding
+
+
+@dataclass(frozen=True)
+class Conservation:
+    """The balance of a pass: ``output = input + bias + stabilizer + padding`` up to rounding.
+
+    Attributes:
+        output: R_init's sum, the explained output.
+        input: relevance that reached the inputs.
+        layers: `LayerBalance` of each layer, from the output down to the input.
+    """
+
+    output: float
+    input: float
+    layers: tuple[LayerBalance, ...]
+
+    @property
+    def bias(self):
+        return sum(layer.bias for layer in self.layers)
+
+    @property
+    def stabilizer(self):
+        return sum(layer.stabilizer for layer in self.layers)
+
+    @property
+    def padding(self):
+        return sum(layer.padding for layer in self.layers)
+
+    @property
+    def rounding(self):
+        return self.output - self.input - self.bias - self.stabilizer - self.padding
+
+    def __str__(self):
+        columns = [("layer", "left"), ("rule", "left")]
+        columns += [(h, "right") for h in ("received", "passed on", "biases kept", "stabilizer kept", "padding kept")]
+
+        def number(value):
+            return "." if value == 0 else f"{value:.4g}"
+
+        rows = [
+            (b.name, b.rule, *map(number, (b.received, b.passed, b.bias, b.stabilizer, b.padding)))
+            for b in self.layers
+            if b.received or b.passed
+        ]
+        total = (self.output, self.input, self.bias, self.stabilizer, self.padding)
+        rows.append(("whole model", "", *map(number, total)))
+        return tables.render("where the relevance went, from the output to the input", columns, rows)
+
+    __repr__ = __str__
+
+
+def account(rewritten, inputs, selection, target):
+    """Runs one pass and draws up its balance.
+
+    Args:
+        rewritten: `tf_lrp.graph.Rewritten`.
+        inputs: flat list of input tensors.
+        selection: `tf_lrp.neurons.Selection` of one neuron per sample.
+        target: position of the explained output.
+
+    Returns:
+        `Conservation`.
+    """
+    twin, steps = rewritten.model, rewritten.steps
+    explained = tree.flatten(twin.outputs)[target]
+    inner = list({id(t): t for step in steps for t in step.outputs}.values())
+    probe = keras.Model(twin.inputs, [explained, *inner])
+
+    @tf.function
+    def books(inputs):
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            output, *reached = probe(inputs, training=False)
+        start = neurons.initial_relevance(selection.mode, selection.values, output)
+        sources = [*inputs, *reached]
+        found = tape.gradient(output, sources, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        ids = [id(t) for t in (*twin.inputs, *inner)]
+        values, relevances = dict(zip(ids, sources, strict=True)), dict(zip(ids, found, strict=True))
+        rows = [_balance(step, values, relevances) for step in steps]
+        return total(start), sum(map(total, found[: len(inputs)])), rows
+
+    output, reached_input, rows = tree.map_structure(float, books(inputs))
+    layers = tuple(
+        LayerBalance(step.facts.name, step.facts.layer_class, str(step.choice.rule), *row)
+        for step, row in zip(steps, rows, strict=True)
+    )
+    return Conservation(output, reached_input, layers[::-1])
+
+
+def total(relevance):
+    """The sum over everything, in float64: a sum of millions of float32 has an error of its own."""
+    return tf.reduce_sum(tf.cast(relevance, tf.float64))
+
+
+def _balance(step, values, relevances):
+    """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone."""
+    args, kwargs = tree.map_structure(lambda t: values.get(id(t), t), (step.args, step.kwargs))
+    received = [relevances[id(t)] for t in step.outputs]
+    sources = list({id(t): t for t in tree.flatten((args, kwargs)) if tf.is_tensor(t)}.values())
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(sources)
+        outputs = tree.flatten(step.twin(*args, **kwargs))
+    handed = tape.gradient(outputs, sources, received, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    kept = step.twin.absorbed(tensors(args, kwargs), received[0])
+    arrived, passed = sum(map(total, received)), sum(map(total, handed))
+    zero = tf.zeros((), tf.float64)
+    # A routing layer loses nothing but what it sends to zeros of its own making.
+    padding = arrived - passed if isinstance(step.twin, RoutingTwin) else zero
+    return arrived, passed, kept.get("bias", zero), kept.get("stabilizer", zero), padding

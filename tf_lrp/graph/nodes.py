@@ -1,0 +1,91 @@
+"""The flat graph between a model and its twin: nodes joined by symbolic tensors, in topological order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import keras
+from keras import tree
+
+from tf_lrp.affine import Affine
+
+
+@dataclass(frozen=True, eq=False)
+class Node:
+    """One call of one operation.
+
+    Attributes:
+        operation: the user's layer or Keras operation (or one that a canonization put in).
+        args, kwargs: what it is called on: nested structures whose tensors are KerasTensors of the graph.
+        outputs: its KerasTensors.
+        path: names of the models it lies in, outermost first, and its own.
+        affine: what it computes, if that is an affine map.
+        name: unique in the graph.
+    """
+
+    operation: Any
+    args: tuple
+    kwargs: dict
+    outputs: tuple
+    path: tuple[str, ...]
+    affine: Affine | None = None
+    name: str = ""
+
+    @property
+    def inputs(self):
+        """Its tensor arguments, in order."""
+        return tensors_in((self.args, self.kwargs))
+
+    @property
+    def output(self):
+        """Its first (mostly its only) output."""
+        return self.outputs[0]
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A model as a flat list of nodes.
+
+    Attributes:
+        inputs, outputs: nested structures of KerasTensors, as the model takes and returns them.
+        nodes: in topological order.
+        results: layer name (or dotted path) -> the tensors that this layer returns, one for each time it is used.
+    """
+
+    inputs: Any
+    outputs: Any
+    nodes: tuple[Node, ...]
+    results: dict[str, list] = field(default_factory=dict)
+
+    def consumers(self):
+        """id of each tensor -> the nodes that take it."""
+        taken = {}
+        for node in self.nodes:
+            for tensor in node.inputs:
+                taken.setdefault(id(tensor), []).append(node)
+        return taken
+
+    def producers(self):
+        """id of each tensor -> the node that makes it."""
+        return {id(tensor): node for node in self.nodes for tensor in node.outputs}
+
+    def replaced(self, tensors, **changes):
+        """The graph with tensors exchanged wherever they are taken or returned.
+
+        Args:
+            tensors: dict id -> KerasTensor to take instead.
+            **changes: fields of the result.
+        """
+
+        def swap(structure):
+            return tree.map_structure(lambda t: tensors.get(id(t), t), structure)
+
+        graph = replace(self, **changes)
+        nodes = tuple(replace(n, args=swap(n.args), kwargs=swap(n.kwargs)) for n in graph.nodes)
+        return replace(graph, nodes=nodes, outputs=swap(graph.outputs), results=swap(graph.results))
+
+
+def tensors_in(structure):
+    """The KerasTensors in a nested structure, in order."""
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, keras.KerasTensor)]

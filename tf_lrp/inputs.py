@@ -1,0 +1,113 @@
+"""A user's inputs as the flat list of arrays that the twin takes, checked."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+
+class InputSpec:
+    """What a model takes, and how a user's structure maps to it.
+
+    Args:
+        structure: nested structure of the twin's symbolic inputs.
+    """
+
+    def __init__(self, structure):
+        self.structure = structure
+        self.tensors = tree.flatten(structure)
+        self.names = [t.name for t in self.tensors]
+
+    def flatten(self, x):
+        """The inputs as a flat list in the model's order, from an array, a list or a dict.
+
+        Returns:
+            (leaves, pack): ``pack(list)`` puts results into the structure of ``x``.
+
+        Raises:
+            ValueError: if ``x`` has other entries than the model has inputs.
+        """
+        if isinstance(x, dict):
+            keys = sorted(self.structure) if isinstance(self.structure, dict) else self.names
+            if set(x) != set(keys):
+                raise ValueError(
+                    f"The model's inputs are {', '.join(map(repr, keys))}; got {', '.join(map(repr, x)) or 'none'}."
+                )
+            return [x[k] for k in keys], lambda leaves: {k: leaves[keys.index(k)] for k in x}
+        single = len(self.tensors) == 1
+        in_list = isinstance(x, (list, tuple)) and len(x) == len(self.tensors) and all(_is_array(leaf) for leaf in x)
+        if in_list and not (single and np.ndim(x[0]) < len(self.tensors[0].shape)):
+            return list(x), lambda leaves: type(x)(leaves)
+        if single:
+            return [x], lambda leaves: leaves[0]
+        got = f"{len(x)} entries" if isinstance(x, (list, tuple)) else f"one {type(x).__name__}"
+        raise ValueError(
+            f"The model takes {len(self.tensors)} inputs ({', '.join(map(repr, self.names))}) as a list or a dict of arrays; "
+            f"got {got}."
+        )
+
+    def arrays(self, leaves):
+        """Flat inputs as checked NumPy arrays of the twin's types.
+
+        Raises:
+            TypeError: if one is not numeric.
+            ValueError: if one has the wrong shape, is empty or not finite, or they differ in length.
+        """
+        arrays = [self._array(leaf, tensor) for leaf, tensor in zip(leaves, self.tensors, strict=True)]
+        lengths = {len(a) for a in arrays}
+        if len(lengths) > 1:
+            found = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
+            raise ValueError(f"All inputs need the same number of samples; got {found}.")
+        return arrays
+
+    def _array(self, leaf, tensor):
+        try:
+            array = np.asarray(leaf)
+        except ValueError as error:
+            raise ValueError(f"The input {tensor.name!r} is no rectangular array: {error}.") from None
+        if array.dtype.kind not in "iufb":
+            raise TypeError(f"The input {tensor.name!r} needs numbers, got an array of type {array.dtype}.")
+        expected = tuple(tensor.shape)
+        shown = "(" + ", ".join(["N", *("any" if d is None else str(d) for d in expected[1:])]) + ")"
+        if array.ndim == len(expected) - 1 and _fits(array.shape, expected[1:]):
+            raise ValueError(
+                f"The input {tensor.name!r} needs shape {shown}, got {array.shape}: a single sample needs a batch axis, x[None]."
+            )
+        if array.ndim != len(expected) or not _fits(array.shape[1:], expected[1:]):
+            raise ValueError(f"The input {tensor.name!r} needs shape {shown}, got {array.shape}.")
+        if expected[0] is not None and len(array) != expected[0]:
+            raise ValueError(f"The model was built for batches of {expected[0]}, got {len(array)} samples.")
+        if not len(array):
+            raise ValueError(f"The input {tensor.name!r} holds no samples (shape {array.shape}): there is nothing to explain.")
+        array = array.astype(tensor.dtype, copy=False)
+        bad = int(array.size - np.isfinite(array).sum())
+        if bad:
+            raise ValueError(
+                f"The input {tensor.name!r} holds {bad} NaN or infinite values: relevance is not defined for them. Clean the "
+                "input, for example with np.nan_to_num."
+            )
+        return array
+
+    def tensors_of(self, leaves):
+        """Flat inputs as tensors of the twin's types, unchecked but for their rank."""
+        converted = []
+        for leaf, tensor in zip(leaves, self.tensors, strict=True):
+            value = tf.convert_to_tensor(leaf)
+            value = value if value.dtype == tensor.dtype else tf.cast(value, tensor.dtype)
+            if value.shape.rank is not None and value.shape.rank != len(tensor.shape):
+                raise ValueError(f"The input {tensor.name!r} needs rank {len(tensor.shape)}, got shape {value.shape}.")
+            converted.append(value)
+        return converted
+
+    def pack(self, leaves):
+        """A flat list in the model's own structure."""
+        return tree.pack_sequence_as(self.structure, leaves)
+
+
+def _is_array(leaf):
+    return isinstance(leaf, np.ndarray) or tf.is_tensor(leaf) or hasattr(leaf, "__array__") or isinstance(leaf, (list, tuple))
+
+
+def _fits(shape, expected):
+    return len(shape) == len(expected) and all(e in (None, d) for d, e in zip(shape, expected, strict=True))

@@ -1,0 +1,375 @@
+"""Presets: which rule each layer gets. Ordered (selector, rule) pairs, the named ones of the literature, JSON.
+
+Sources of the named presets:
+    [1] Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP" (``cmp_*``).
+    [2] Montavon et al. 2019, "Layer-wise relevance propagation: an overview" (``lrp_overview``, ``gamma``).
+    [3] Montavon et al. 2017, deep Taylor decomposition (``deep_taylor*``).
+    [4] Anders et al. 2021, zennit's composites (``epsilon_*``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import json
+from dataclasses import dataclass, fields
+
+from tf_lrp import rules as R
+from tf_lrp import select
+from tf_lrp.graph.facts import Facts
+from tf_lrp.stabilizer import Stabilizer
+
+_RULES = {
+    c.__name__: c
+    for c in (
+        R.Epsilon,
+        R.ZRule,
+        R.ZPlus,
+        R.AlphaBeta,
+        R.Gamma,
+        R.WSquare,
+        R.Flat,
+        R.ZBox,
+        R.Pass,
+        R.Unified,
+        R.WinnerTakesAll,
+    )
+}
+
+
+#: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
+_POOLING_EPSILON = 1e-6
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which rule a node got, and why."""
+
+    rule: R.Rule
+    reason: str
+    addressed: bool = True  # by the preset, not by default
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Rules for the layers of a model: ordered (selector, rule) pairs, the first that matches wins.
+
+    Layers without weights keep their own rules (max-pooling: the winner takes all; average pooling, merging and batch
+    normalization: LRP-z; activations and rescaling: relevance passes) unless a selector addresses them by kind or exact
+    name; see `tf_lrp.select`. Where every rule of the preset is Epsilon, LRP-z of pooling and merging is stabilized too, by
+    at most 1e-6.
+
+    Args:
+        rules: iterable of (selector, rule).
+        name: shown in tables.
+
+    Example:
+        >>> Preset([(select.name("block1_*"), Flat()), (select.kind("conv"), AlphaBeta(2, 1)), (select.all(), Epsilon())])
+
+    Raises:
+        TypeError: if an entry is no (selector, rule) pair.
+    """
+
+    rules: tuple[tuple[select.Selector, R.Rule], ...]
+    name: str = "custom"
+
+    def __post_init__(self):
+        entries = tuple(tuple(entry) if isinstance(entry, (list, tuple)) else entry for entry in self.rules)
+        for entry in entries:
+            is_pair = isinstance(entry, tuple) and len(entry) == 2
+            if not (is_pair and isinstance(entry[0], select.Selector) and isinstance(entry[1], R.Rule)):
+                raise TypeError(
+                    "A preset needs (selector, rule) pairs such as (select.kind('conv'), AlphaBeta(2, 1)), with a selector "
+                    f"from tf_lrp.select and a rule from tf_lrp.rules; got {entry!r}."
+                )
+        object.__setattr__(self, "rules", entries)
+
+    def choose(self, facts: Facts) -> Choice:
+        """The rule for a node.
+
+        Raises:
+            ValueError: if no selector matches a layer with weights.
+        """
+        for selector, rule in self.rules:
+            if selector.selects(facts):
+                return Choice(rule, str(selector))
+        if facts.default_rule is None:
+            raise ValueError(
+                f"The preset {self.name!r} has no rule for the layer {facts.name!r} ({facts.layer_class}, kinds "
+                f"{', '.join(sorted(facts.kinds))}): add one for it, or end the preset with (select.all(), rule)."
+            )
+        return Choice(self._default(facts), f"default for {_main_kind(facts)}", addressed=False)
+
+    def _default(self, facts):
+        if facts.default_rule != R.ZRule() or not all(isinstance(rule, R.Epsilon) for _, rule in self.rules):
+            return facts.default_rule
+        return R.ZRule(stabilizer=min(_POOLING_EPSILON, *(rule.epsilon for _, rule in self.rules)))
+
+    def to_json(self):
+        """The preset as a JSON string that `from_json` reads."""
+        entries = [{**select.to_dict(s), "rule": _rule_to_dict(r)} for s, r in self.rules]
+        return json.dumps({"name": self.name, "rules": entries}, indent=2)
+
+    @classmethod
+    def from_json(cls, text):
+        """The preset that `to_json` wrote.
+
+        Raises:
+            ValueError: if the text is not JSON, or names an unknown rule, selector or parameter.
+        """
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f"A preset's JSON could not be read: {error}.") from None
+        if not isinstance(data, dict) or not isinstance(data.get("rules"), list):
+            raise ValueError('A preset\'s JSON is an object {"name": ..., "rules": [...]}; got ' + repr(data)[:80])
+        entries = []
+        for entry in data["rules"]:
+            rule = _rule_from_dict(entry.get("rule"))
+            entries.append((select.from_dict({k: v for k, v in entry.items() if k != "rule"}), rule))
+        return cls(tuple(entries), data.get("name", "custom"))
+
+    def __str__(self):
+        lines = [f"{selector} -> {rule}" for selector, rule in self.rules]
+        return "\n".join([f"preset {self.name}", *lines])
+
+
+def _main_kind(facts):
+    order = ("max_pooling", "average_pooling", "merge", "activation", "normalization", "rescaling", "resampling")
+    return next((k for k in order if k in facts.kinds), "structural")
+
+
+def _rule_to_dict(rule):
+    encoded = {"class": type(rule).__name__}
+    for f in fields(rule):
+        value = getattr(rule, f.name)
+        if isinstance(value, Stabilizer):
+            value = {g.name: getattr(value, g.name) for g in fields(value)}
+        encoded[f.name] = value
+    return encoded
+
+
+def _rule_from_dict(data):
+    if not isinstance(data, dict) or data.get("class") not in _RULES:
+        raise ValueError(f"Expected a rule, one of {', '.join(_RULES)}; got {data!r}.")
+    arguments = {k: v for k, v in data.items() if k != "class"}
+    if isinstance(arguments.get("stabilizer"), dict):
+        arguments["stabilizer"] = Stabilizer(**arguments["stabilizer"])
+    try:
+        return _RULES[data["class"]](**arguments)
+    except TypeError as error:
+        raise ValueError(f"The rule {data['class']} does not take {sorted(arguments)}: {error}.") from None
+
+
+_NAMED = {}
+
+
+def _named(function):
+    _NAMED[function.__name__] = function
+    return function
+
+
+def _whole(rule):
+    return [(select.all(), rule)]
+
+
+@_named
+def z():
+    """LRP-z (LRP-0) everywhere: the exact decomposition, equal to gradient x input for ReLU networks without biases."""
+    return _whole(R.ZRule())
+
+
+@_named
+def epsilon(epsilon=1e-6):
+    """LRP-epsilon everywhere."""
+    return _whole(R.Epsilon(epsilon))
+
+
+@_named
+def alpha1_beta0():
+    """LRP-alpha1-beta0 everywhere: positive contributions only."""
+    return _whole(R.AlphaBeta(1, 0))
+
+
+@_named
+def alpha2_beta1():
+    """LRP-alpha2-beta1 everywhere: positive against negative contributions."""
+    return _whole(R.AlphaBeta(2, 1))
+
+
+@_named
+def gamma(gamma=0.25):
+    """LRP-gamma everywhere."""
+    return _whole(R.Gamma(gamma))
+
+
+@_named
+def w2():
+    """LRP-w^2 everywhere: by the weights alone."""
+    return _whole(R.WSquare())
+
+
+@_named
+def flat():
+    """LRP-flat everywhere: the receptive field, and nothing of the data."""
+    return _whole(R.Flat())
+
+
+@_named
+def zplus():
+    """LRP-z+ everywhere (alpha1-beta0 under its other name)."""
+    return _whole(R.ZPlus())
+
+
+def _composite(conv_rule, epsilon, flat_layers=0):
+    """Dense layers epsilon, convolutions by ``conv_rule``, the first ``flat_layers`` convolutions flat."""
+    if flat_layers == "all":
+        below = [(select.kind("conv", "pooling"), R.Flat())]
+    elif isinstance(flat_layers, int) and flat_layers >= 0:
+        below = [(select.first(flat_layers, kind="conv"), R.Flat())] if flat_layers else []
+    else:
+        raise ValueError(f'flat_layers needs a number of layers >= 0 or "all", got {flat_layers!r}.')
+    return [*below, (select.kind("conv"), conv_rule), (select.all(), R.Epsilon(epsilon))]
+
+
+@_named
+def cmp_a1(epsilon=1e-6):
+    """Dense epsilon, convolutions alpha1-beta0. [1]"""
+    return _composite(R.AlphaBeta(1, 0), epsilon)
+
+
+@_named
+def cmp_a2(epsilon=1e-6):
+    """Dense epsilon, convolutions alpha2-beta1. [1]"""
+    return _composite(R.AlphaBeta(2, 1), epsilon)
+
+
+@_named
+def cmp_a1_flat(epsilon=1e-6, flat_layers=1):
+    """cmp_a1 with flat on the first convolution(s), or on all of them and their pooling. [1]"""
+    return _composite(R.AlphaBeta(1, 0), epsilon, flat_layers)
+
+
+@_named
+def cmp_a2_flat(epsilon=1e-6, flat_layers=1):
+    """cmp_a2 with flat on the first convolution(s), or on all of them and their pooling. [1]"""
+    return _composite(R.AlphaBeta(2, 1), epsilon, flat_layers)
+
+
+def _zennit(conv_rule, epsilon, stabilizer, first=()):
+    """zennit's composites; ``stabilizer`` is that of every other denominator, as there also in pooling and sums."""
+    pooling = [(select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), R.Epsilon(stabilizer))]
+    return [
+        *first,
+        (select.kind("conv"), conv_rule),
+        *(pooling if stabilizer else []),
+        (select.all(), R.Epsilon(epsilon)),
+    ]
+
+
+@_named
+def epsilon_plus(epsilon=1e-6, stabilizer=1e-6):
+    """Dense epsilon, convolutions z+. [4]"""
+    return _zennit(R.ZPlus(stabilizer=stabilizer), epsilon, stabilizer)
+
+
+@_named
+def epsilon_plus_flat(epsilon=1e-6, stabilizer=1e-6):
+    """epsilon_plus with flat on the first layer with weights. [4]"""
+    first = [(select.first(1), R.Flat(stabilizer=stabilizer))]
+    return _zennit(R.ZPlus(stabilizer=stabilizer), epsilon, stabilizer, first)
+
+
+@_named
+def epsilon_alpha2_beta1(epsilon=1e-6, stabilizer=1e-6):
+    """Dense epsilon, convolutions alpha2-beta1. [4]"""
+    return _zennit(R.AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer)
+
+
+@_named
+def epsilon_alpha2_beta1_flat(epsilon=1e-6, stabilizer=1e-6):
+    """epsilon_alpha2_beta1 with flat on the first layer with weights. [4]"""
+    first = [(select.first(1), R.Flat(stabilizer=stabilizer))]
+    return _zennit(R.AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer, first)
+
+
+@_named
+def epsilon_gamma_box(low=None, high=None, epsilon=1e-6, gamma=0.25, stabilizer=1e-6):
+    """z-box at the first convolution, gamma on the others, dense epsilon. [4]"""
+    first = [(select.first(1, kind="conv"), R.ZBox(low, high, stabilizer))]
+    return _zennit(R.Gamma(gamma, stabilizer=stabilizer), epsilon, stabilizer, first)
+
+
+def _deep_taylor(input_rule):
+    return [(select.first(1), input_rule), (select.all(), R.ZPlus(bias=False))]
+
+
+@_named
+def deep_taylor():
+    """Deep Taylor decomposition for unbounded inputs: w^2 at the input, z+ without bias inside. [3]"""
+    return _deep_taylor(R.WSquare())
+
+
+@_named
+def deep_taylor_bounded(low=None, high=None):
+    """Deep Taylor decomposition for inputs in [low, high]: z-box at the input, z+ without bias inside. [3]"""
+    return _deep_taylor(R.ZBox(low, high))
+
+
+@_named
+def lrp_overview(low=None, high=None, epsilon=1e-6, gamma=0.25):
+    """LRP-0 in the upper fifth of the layers, epsilon in the middle, gamma in the lower half, z-box at the pixels. [2]"""
+    return [
+        (select.first(1), R.ZBox(low, high)),
+        (select.fraction(0, 0.45), R.Gamma(gamma)),
+        (select.fraction(0.45, 0.8), R.Epsilon(epsilon)),
+        (select.all(), R.ZRule()),
+    ]
+
+
+def names():
+    """The named presets, as they are listed."""
+    return tuple(_NAMED)
+
+
+def describe(name):
+    """(parameters with their defaults as a dict, one-line description) of a named preset."""
+    function = _NAMED[name]
+    parameters = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    return parameters, inspect.getdoc(function)
+
+
+def preset(name, **parameters):
+    """A named preset with its parameters.
+
+    Args:
+        name: one of `names`, such as "cmp_a2_flat".
+        **parameters: what the preset takes, such as ``epsilon=``, ``flat_layers=``, ``gamma=``, ``low=``, ``high=``.
+
+    Returns:
+        `Preset`.
+
+    Raises:
+        ValueError: for an unknown name (suggesting near ones) or parameter (listing the known ones).
+    """
+    if name not in _NAMED:
+        near = difflib.get_close_matches(str(name), _NAMED, n=3, cutoff=0.4)
+        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+        raise ValueError(f"There is no preset {name!r}. {hint}The presets are: {', '.join(_NAMED)}.")
+    known, _ = describe(name)
+    unknown = sorted(set(parameters) - set(known))
+    if unknown:
+        takes = ", ".join(known) or "no parameters"
+        raise ValueError(f"The preset {name!r} takes {takes}; got {', '.join(unknown)}.")
+    return Preset(tuple(_NAMED[name](**parameters)), name)
+
+
+def as_preset(value):
+    """A name, a `Preset` or a single `Rule` (for all layers with weights) as a `Preset`."""
+    if isinstance(value, Preset):
+        return value
+    if isinstance(value, R.Rule):
+        return Preset(tuple(_whole(value)), str(value))
+    if isinstance(value, str):
+        return preset(value)
+    raise TypeError(f"A preset is a name, a tf_lrp.Preset or a rule from tf_lrp.rules; got {type(value).__name__}: {value!r}.")

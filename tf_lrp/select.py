@@ -1,0 +1,267 @@
+"""Selectors: which layers of a model a rule is for. Combined with ``&``, ``|`` and ``~``.
+
+    select.kind("conv") & ~select.first(2)      # every convolution but the first two
+
+Pooling, merging and other layers without weights keep their own rules unless a selector *addresses* them: with one of
+their kinds (``select.kind("pooling")``) or with their exact name. ``select.all()``, name patterns and positions speak of
+the layers with weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from fnmatch import fnmatchcase
+
+from tf_lrp.graph.facts import Facts
+
+KINDS = (
+    "conv", "depthwise", "conv_transpose", "dense", "pooling", "max_pooling", "average_pooling", "global_pooling", "merge",
+    "add", "subtract", "average", "maximum", "minimum", "activation", "normalization", "batch_normalization", "rescaling",
+    "resampling", "structural", "weights",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Selector:
+    """Base of all selectors."""
+
+    def matches(self, facts: Facts) -> bool:
+        """Whether the node is one of those meant."""
+        raise NotImplementedError(f"{type(self).__name__} matches nothing")
+
+    def addresses(self, facts: Facts) -> bool:
+        """Whether it also speaks for a node without weights."""
+        return False
+
+    def selects(self, facts: Facts) -> bool:
+        """Whether the rule that goes with this selector is for the node."""
+        return self.matches(facts) and ("weights" in facts.kinds or self.addresses(facts))
+
+    def __and__(self, other):
+        return And(self, other)
+
+    def __or__(self, other):
+        return Or(self, other)
+
+    def __invert__(self):
+        return Not(self)
+
+
+@dataclass(frozen=True)
+class All(Selector):
+    def matches(self, facts):
+        return True
+
+    def __str__(self):
+        return "all()"
+
+
+@dataclass(frozen=True)
+class Name(Selector):
+    pattern: str
+
+    def matches(self, facts):
+        return fnmatchcase(facts.name, self.pattern) or fnmatchcase(facts.path, self.pattern)
+
+    def addresses(self, facts):
+        return self.pattern in (facts.name, facts.path)
+
+    def __str__(self):
+        return f"name({self.pattern!r})"
+
+
+@dataclass(frozen=True)
+class Kind(Selector):
+    kinds: tuple[str, ...]
+
+    def __post_init__(self):
+        unknown = [k for k in self.kinds if k not in KINDS]
+        if unknown or not self.kinds:
+            raise ValueError(f"select.kind needs one or more of {', '.join(KINDS)}; got {self.kinds!r}.")
+
+    def matches(self, facts):
+        return not facts.kinds.isdisjoint(self.kinds)
+
+    def addresses(self, facts):
+        return self.matches(facts)
+
+    def __str__(self):
+        return f"kind({', '.join(map(repr, self.kinds))})"
+
+
+@dataclass(frozen=True)
+class Index(Selector):
+    start: int
+    stop: int
+
+    def matches(self, facts):
+        if facts.index is None:
+            return False
+        start, stop = (i + facts.weighted if i < 0 else i for i in (self.start, self.stop))
+        return start <= facts.index <= stop
+
+    def __str__(self):
+        return f"index({self.start}, {self.stop})"
+
+
+@dataclass(frozen=True)
+class Fraction(Selector):
+    start: float
+    stop: float
+
+    def __post_init__(self):
+        if not 0 <= self.start < self.stop <= 1:
+            raise ValueError(f"select.fraction needs 0 <= start < stop <= 1, got start={self.start!r}, stop={self.stop!r}.")
+
+    def matches(self, facts):
+        return facts.index is not None and self.start <= facts.index / facts.weighted < self.stop
+
+    def __str__(self):
+        return f"fraction({self.start:g}, {self.stop:g})"
+
+
+@dataclass(frozen=True)
+class _End(Selector):
+    n: int = 1
+    kind: str | None = None
+
+    def __post_init__(self):
+        if self.n < 0 or (self.kind is not None and self.kind not in KINDS):
+            raise ValueError(
+                f"select.{type(self).__name__.lower()} needs n >= 0 and a kind among {', '.join(KINDS)}, "
+                f"got n={self.n!r}, kind={self.kind!r}."
+            )
+
+    def _near(self, facts, passed):
+        kind = self.kind or "weights"
+        return kind in facts.kinds and passed[kind] < self.n
+
+    def __str__(self):
+        kind = "" if self.kind is None else f", kind={self.kind!r}"
+        return f"{type(self).__name__.lower()}({self.n}{kind})"
+
+
+@dataclass(frozen=True)
+class First(_End):
+    def matches(self, facts):
+        return self._near(facts, facts.upstream)
+
+
+@dataclass(frozen=True)
+class Last(_End):
+    def matches(self, facts):
+        return self._near(facts, facts.downstream)
+
+
+@dataclass(frozen=True)
+class And(Selector):
+    left: Selector
+    right: Selector
+
+    def matches(self, facts):
+        return self.left.matches(facts) and self.right.matches(facts)
+
+    def addresses(self, facts):
+        return self.left.addresses(facts) or self.right.addresses(facts)
+
+    def __str__(self):
+        return f"({self.left} & {self.right})"
+
+
+@dataclass(frozen=True)
+class Or(Selector):
+    left: Selector
+    right: Selector
+
+    def matches(self, facts):
+        return self.left.matches(facts) or self.right.matches(facts)
+
+    def addresses(self, facts):
+        return any(side.matches(facts) and side.addresses(facts) for side in (self.left, self.right))
+
+    def __str__(self):
+        return f"({self.left} | {self.right})"
+
+
+@dataclass(frozen=True)
+class Not(Selector):
+    inner: Selector
+
+    def matches(self, facts):
+        return not self.inner.matches(facts)
+
+    def __str__(self):
+        return f"~{self.inner}"
+
+
+def all():
+    """Every layer with weights."""
+    return All()
+
+
+def name(pattern):
+    """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``).
+
+    An exact name also addresses a layer without weights.
+    """
+    return Name(pattern)
+
+
+def kind(*kinds):
+    """Layers of one of these kinds, with or without weights: ``kind("conv")``, ``kind("pooling", "merge")``.
+
+    Raises:
+        ValueError: for an unknown kind, listing the known ones.
+    """
+    return Kind(tuple(kinds))
+
+
+def index(first, last=None):
+    """Layers with weights from position ``first`` to ``last``, both included, 0-based from the input; negative positions
+    count from the output."""
+    return Index(first, first if last is None else last)
+
+
+def fraction(start, stop):
+    """Layers with weights in a part of the depth: position / number of layers in [start, stop)."""
+    return Fraction(float(start), float(stop))
+
+
+def first(n=1, kind=None):
+    """Layers (of one kind) with fewer than ``n`` such layers before them on every path from an input.
+
+    Parallel branches are treated alike: every layer that reads the input directly is a first one.
+    """
+    return First(n, kind)
+
+
+def last(n=1, kind=None):
+    """Layers (of one kind) with fewer than ``n`` such layers behind them on every path to an output."""
+    return Last(n, kind)
+
+
+_SELECTORS = {c.__name__.lower(): c for c in (All, Name, Kind, Index, Fraction, First, Last, And, Or, Not)}
+
+
+def to_dict(selector):
+    """A selector as JSON-ready dict: ``{"select": "kind", "kinds": ["conv"]}``."""
+    values = {f.name: getattr(selector, f.name) for f in fields(selector)}
+    encoded = {k: to_dict(v) if isinstance(v, Selector) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+    return {"select": type(selector).__name__.lower(), **encoded}
+
+
+def from_dict(data):
+    """The inverse of `to_dict`.
+
+    Raises:
+        ValueError: if ``data`` does not describe a selector.
+    """
+    arguments = dict(data)
+    selector_name = arguments.pop("select", None)
+    if selector_name not in _SELECTORS:
+        raise ValueError(f"Expected a selector, one of {', '.join(_SELECTORS)}; got {data!r}.")
+    decoded = {k: from_dict(v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    try:
+        return _SELECTORS[selector_name](**decoded)
+    except TypeError as error:
+        raise ValueError(f"The selector {selector_name!r} does not take {sorted(arguments)}: {error}.") from None

@@ -1,0 +1,57 @@
+"""How a denominator z is kept away from zero."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+
+@dataclass(frozen=True)
+class Stabilizer:
+    """Moves a denominator away from zero, keeping its sign, with sign(0) = +1.
+
+    ==================  =====================================================
+    default             z + epsilon * sign(z)
+    ``clip``            sign(z) * max(abs(z), epsilon)
+    ``norm_scale``      epsilon is replaced by epsilon * sqrt(mean(z**2)), the
+                        mean of each sample over all axes but the batch
+    ==================  =====================================================
+
+    With ``epsilon=0`` only the numerical floor is left: a denominator smaller than the square root of the
+    smallest normal number of its type (1e-19 in float32) counts as zero, and what is divided by zero is 0.
+
+    Args:
+        epsilon: float >= 0, in units of z.
+        clip: bool.
+        norm_scale: bool.
+
+    Raises:
+        ValueError: if ``epsilon`` is negative or not finite.
+    """
+
+    epsilon: float = 0.0
+    clip: bool = False
+    norm_scale: bool = False
+
+    def __post_init__(self):
+        if not 0 <= self.epsilon < float("inf"):
+            raise ValueError(f"A stabilizer needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
+
+    def __call__(self, z):
+        """The stabilized denominator: same shape and type as ``z``; 0 only where z vanishes and epsilon does too."""
+        if self.epsilon:
+            epsilon = tf.cast(self.epsilon, z.dtype)
+            if self.norm_scale:
+                epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
+            one = tf.ones((), z.dtype)
+            sign = tf.where(z < 0, -one, one)
+            z = sign * tf.maximum(tf.abs(z), epsilon) if self.clip else z + epsilon * sign
+        # Below this floor R / z could overflow, and infinity times a zero activation is NaN.
+        floor = np.sqrt(np.finfo(z.dtype.as_numpy_dtype).tiny)
+        return tf.where(tf.abs(z) < floor, tf.zeros((), z.dtype), z)
+
+    def divide(self, relevance, z):
+        """relevance / stabilized z, and 0 where the stabilized z is 0."""
+        return tf.math.divide_no_nan(relevance, self(z))

@@ -1,0 +1,58 @@
+"""Element-wise layers: relevance passes."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers as L
+
+from tf_lrp import keras_internals as K
+from tf_lrp.rules import Pass
+from tf_lrp.twins.base import Twin, tensors, with_relevance
+from tf_lrp.twins.registry import twin_for
+
+
+@twin_for(
+    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax,
+    L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise,
+    L.ActivityRegularization, L.Identity,
+    *K.ELEMENTWISE_FUNCTIONS,
+)  # fmt: skip
+class PassTwin(Twin):
+    """y = f(x) forward, R_x = R_y backward; x and y have one shape. Noise and dropout are off, as at inference."""
+
+    rules = (Pass,)
+
+    def __init__(self, operation, rule, name, dtype):
+        super().__init__(operation, rule, name, dtype)
+        self.noise = isinstance(operation, _NOISE)
+
+    @classmethod
+    def supports(cls, inputs):
+        return len(inputs) == 1
+
+    def compute(self, x, *args, **kwargs):
+        return x if self.noise else super().compute(x, *args, **kwargs)
+
+    def call(self, *args, **kwargs):
+        inputs = tensors(args, kwargs)
+        return with_relevance(self.compute(*args, **kwargs), inputs, lambda relevance: [relevance])
+
+    def compute_output_spec(self, *args, **kwargs):
+        spec = super().compute_output_spec(*args, **kwargs)
+        inputs = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
+        if len(inputs) != 1 or not isinstance(spec, keras.KerasTensor) or spec.shape != inputs[0].shape:
+            raise ValueError(
+                f"The layer {self.name!r} ({type(self.operation).__name__}) cannot take the rule Pass(): relevance passes "
+                f"where one input and one output have the same shape, here inputs are {[t.shape for t in inputs]} and the "
+                f"output is {getattr(spec, 'shape', spec)}."
+            )
+        return spec
+
+
+_NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,
+          L.GaussianNoise, L.ActivityRegularization)  # fmt: skip
+
+
+@twin_for(K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
+class ConstantTwin(PassTwin):
+    """x + c, x - c, x * c, x / c with a constant c: the same quantity in other units, so relevance passes."""

@@ -1,0 +1,165 @@
+"""Max-pooling and maximum: the winner takes all, or the windows share by another rule."""
+
+from __future__ import annotations
+
+import itertools
+
+import tensorflow as tf
+from keras import layers as L
+
+from tf_lrp import keras_internals as K
+from tf_lrp.affine.pooling import WindowAverage
+from tf_lrp.rules import Pass, WinnerTakesAll
+from tf_lrp.twins.base import Twin, tensors, with_relevance
+from tf_lrp.twins.propagation import absorbed, propagate
+from tf_lrp.twins.registry import twin_for
+
+
+def winners(candidates, ties):
+    """Each candidate's share of the win along the last axis: 1 for the largest; equals share, or the first takes all.
+
+    Args:
+        candidates: tensor (..., n).
+        ties: "first" or "share".
+
+    Returns:
+        Tensor (..., n) that sums to 1 over the last axis.
+    """
+    if ties == "first":
+        return tf.one_hot(tf.argmax(candidates, axis=-1), tf.shape(candidates)[-1], dtype=candidates.dtype)
+    equal = tf.cast(candidates == tf.reduce_max(candidates, axis=-1, keepdims=True), candidates.dtype)
+    return equal / tf.reduce_sum(equal, axis=-1, keepdims=True)
+
+
+class _MaximumTwin(Twin):
+    """Relevance goes to the winner among candidates, which a subclass lays out along a last axis."""
+
+    rules = (WinnerTakesAll,)
+
+    def candidates(self, inputs):
+        """Tensor (*shape of the output, n) of the values that compete for each output, linear in the inputs."""
+        raise NotImplementedError(f"{type(self).__name__} does not say who competes")
+
+    def call(self, *args, **kwargs):
+        inputs = tensors(args, kwargs)
+
+        def backward(relevance):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(inputs)
+                candidates = self.candidates(inputs)
+            # The relevance may lack axes of size 1 that the layer dropped.
+            relevance = tf.reshape(relevance, tf.shape(candidates)[:-1])
+            shares = winners(self.sign * candidates, self.rule.ties) * relevance[..., tf.newaxis]
+            return tape.gradient(candidates, inputs, output_gradients=shares)
+
+        return with_relevance(self.compute(*args, **kwargs), inputs, backward)
+
+    sign = 1
+
+
+@twin_for(L.Maximum, K.Maximum)
+class MaximumTwin(_MaximumTwin):
+    """max(x_0, x_1, ...), element by element; inputs broadcast."""
+
+    def candidates(self, inputs):
+        shape = self.compute_shape(inputs)
+        return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
+
+    def compute_shape(self, inputs):
+        shape = tf.shape(inputs[0])
+        for x in inputs[1:]:
+            shape = tf.broadcast_dynamic_shape(shape, tf.shape(x))
+        return shape
+
+
+@twin_for(L.Minimum, K.Minimum)
+class MinimumTwin(MaximumTwin):
+    """min(x_0, x_1, ...): the smallest takes the relevance."""
+
+    sign = -1
+
+
+class _MaxPoolingTwin(_MaximumTwin):
+    """Max-pooling by winner-takes-all, or by any rule with terms over the window's average.
+
+    Args:
+        operation, rule, name, dtype: see `Twin`; `Pass` is refused, the shapes differ.
+    """
+
+    rules = ()
+
+    def __init__(self, operation, rule, name, dtype):
+        super().__init__(operation, rule, name, dtype)
+        if isinstance(rule, Pass):
+            raise ValueError(f"The layer {name!r} ({type(operation).__name__}) cannot take Pass(): its shapes differ.")
+        self.window = WindowAverage(operation)
+
+    def call(self, x):
+        if isinstance(self.rule, WinnerTakesAll):
+            return super().call(x)
+        return with_relevance(self.compute(x), [x], lambda relevance: propagate(*self._sharing([x], relevance)))
+
+    def _sharing(self, inputs, relevance):
+        kernel = self.window.kernel(self.compute_dtype)
+        return self.window, self.rule, inputs, kernel, None, self.window.apply(inputs, kernel), relevance, False
+
+    def absorbed(self, inputs, relevance):
+        return {} if isinstance(self.rule, WinnerTakesAll) else absorbed(*self._sharing(inputs, relevance))
+
+
+@twin_for(L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
+class GlobalMaxPoolingTwin(_MaxPoolingTwin):
+    """The largest value of each channel."""
+
+    def candidates(self, inputs):
+        (x,) = inputs
+        if self.operation.data_format == "channels_first":
+            return tf.reshape(x, tf.concat([tf.shape(x)[:2], [-1]], 0))
+        flat = tf.reshape(x, tf.stack([tf.shape(x)[0], -1, tf.shape(x)[-1]]))
+        return tf.transpose(flat, (0, 2, 1))
+
+
+@twin_for(L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
+class MaxPoolingTwin(_MaxPoolingTwin):
+    """The largest value of each window."""
+
+    def call(self, x):
+        # TensorFlow's own gradient already gives it to the first of equals, in one pass.
+        if self.rule == WinnerTakesAll("first") and len(self.operation.pool_size) < 3:
+            return self.compute(x)
+        return super().call(x)
+
+    def candidates(self, inputs):
+        (x,) = inputs
+        layer = self.operation
+        if layer.data_format == "channels_first":
+            rank = x.shape.rank
+            x = tf.transpose(x, (0, *range(2, rank), 1))
+            return tf.transpose(self._windows(x), (0, rank - 1, *range(1, rank - 1), rank))
+        return self._windows(x)
+
+    def _windows(self, x):
+        """(N, *outputs, C, taps): for each tap a strided slice of the padded input."""
+        layer, axes = self.operation, range(1, x.shape.rank - 1)
+        lowest, sizes, slices = x.dtype.min, [], []
+        paddings = [[0, 0]]
+        for axis, size, stride in zip(axes, layer.pool_size, layer.strides, strict=True):
+            length = tf.shape(x)[axis]
+            if layer.padding == "same":
+                outputs = -(-length // stride)
+                missing = tf.maximum((outputs - 1) * stride + size - length, 0)
+                paddings.append([missing // 2, missing - missing // 2])
+            else:
+                outputs = (length - size) // stride + 1
+                paddings.append([0, 0])
+            sizes.append(outputs)
+        padded = tf.pad(x, [*paddings, [0, 0]], constant_values=lowest)
+        for taps in itertools.product(*map(range, layer.pool_size)):
+            begin = [0, *taps, 0]
+            end = [
+                tf.shape(x)[0],
+                *(t + (n - 1) * s + 1 for t, n, s in zip(taps, sizes, layer.strides, strict=True)),
+                tf.shape(x)[-1],
+            ]
+            slices.append(tf.strided_slice(padded, begin, end, [1, *layer.strides, 1]))
+        return tf.stack(slices, axis=-1)

@@ -1,0 +1,29 @@
+"""Which twin stands in for which layer; users add their own."""
+
+from __future__ import annotations
+
+from tf_lrp.affine import registered
+
+_TWIN_OF_LAYER: dict[type, type] = {}
+
+
+def twin_for(*layer_classes):
+    """Class decorator: nodes of these layer (or operation) classes get the decorated `Twin`.
+
+    Example:
+        >>> @tf_lrp.twin_for(MySwish)
+        ... class MySwishTwin(tf_lrp.twins.PassTwin):
+        ...     pass
+    """
+
+    def register(twin_class):
+        for layer_class in layer_classes:
+            _TWIN_OF_LAYER[layer_class] = twin_class
+        return twin_class
+
+    return register
+
+
+def twin_class_of(operation):
+    """The twin class registered for an operation's class or the nearest base whose ``call`` it keeps; None without."""
+    return registered(_TWIN_OF_LAYER, operation)
