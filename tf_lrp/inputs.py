@@ -93,8 +93,7 @@ class InputSpec:
         """Flat inputs as tensors of the twin's types, unchecked but for their rank."""
         converted = []
         for leaf, tensor in zip(leaves, self.tensors, strict=True):
-            value = tf.convert_to_tensor(leaf)
-            value = value if value.dtype == tensor.dtype else tf.cast(value, tensor.dtype)
+            value = tf.cast(leaf, tensor.dtype) if tf.is_tensor(leaf) else tf.convert_to_tensor(leaf, tensor.dtype)
             if value.shape.rank is not None and value.shape.rank != len(tensor.shape):
                 raise ValueError(f"The input {tensor.name!r} needs rank {len(tensor.shape)}, got shape {value.shape}.")
             converted.append(value)

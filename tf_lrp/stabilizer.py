@@ -42,7 +42,7 @@ class Stabilizer:
     def __call__(self, z):
         """The stabilized denominator: same shape and type as ``z``; 0 only where z vanishes and epsilon does too."""
         if self.epsilon:
-            epsilon = tf.cast(self.epsilon, z.dtype)
+            epsilon = tf.constant(self.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
             if self.norm_scale:
                 epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
             one = tf.ones((), z.dtype)

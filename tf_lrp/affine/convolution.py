@@ -27,7 +27,7 @@ class Convolution(Weighted):
         """The arguments that every convolution of Keras takes."""
         layer = self.layer
         return {
-            "strides": list(layer.strides),
+            "strides": tuple(layer.strides),
             "padding": layer.padding,
             "data_format": layer.data_format,
             "dilation_rate": layer.dilation_rate,

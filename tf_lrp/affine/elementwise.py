@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 from keras import layers as L
 
@@ -45,7 +46,7 @@ class BatchNormalization(ScaleShift):
     def channel_scale_and_shift(self, dtype):
         """scale and shift, one entry per channel."""
         layer = self.layer
-        scale = tf.math.rsqrt(tf.cast(layer.moving_variance, dtype) + tf.cast(layer.epsilon, dtype))
+        scale = tf.math.rsqrt(tf.cast(layer.moving_variance, dtype) + layer.epsilon)
         if layer.scale:
             scale *= tf.cast(layer.gamma, dtype)
         shift = -tf.cast(layer.moving_mean, dtype) * scale
@@ -69,7 +70,7 @@ class Normalization(ScaleShift):
     def scale_and_shift(self, dtype):
         layer = self.layer
         mean, variance = tf.cast(layer.mean, dtype), tf.cast(layer.variance, dtype)
-        deviation = tf.maximum(tf.sqrt(variance), tf.cast(1e-7, dtype))
+        deviation = tf.maximum(tf.sqrt(variance), keras.config.epsilon())
         return (tf.sqrt(variance), mean) if layer.invert else (1 / deviation, -mean / deviation)
 
 
@@ -81,4 +82,5 @@ class Rescaling(ScaleShift):
     default_rule = Pass()
 
     def scale_and_shift(self, dtype):
-        return tf.cast(self.layer.scale, dtype), tf.cast(self.layer.offset, dtype)
+        # The layer holds Python numbers or arrays: tf.cast would round them to float32 on the way to float64.
+        return tf.constant(self.layer.scale, dtype), tf.constant(self.layer.offset, dtype)

@@ -96,6 +96,7 @@ def _input_like(tensor):
 def _twin(node, facts, choice):
     arguments = {"operation": node.operation, "rule": choice.rule, "name": node.name, "dtype": _float_type(node.output)}
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
+        _check_pass(node)
         return PassTwin(**arguments)
     if node.affine is not None:
         return AffineTwin(affine=node.affine, nonnegative=facts.nonnegative, **arguments)
@@ -103,6 +104,15 @@ def _twin(node, facts, choice):
     if twin_class is None or not twin_class.supports(node.inputs):
         raise UnsupportedLayerError(_no_twin(node))
     return twin_class(**arguments)
+
+
+def _check_pass(node):
+    shapes = [t.shape for t in node.inputs]
+    if shapes != [node.output.shape]:
+        raise ValueError(
+            f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where one "
+            f"input and one output have the same shape, here {', '.join(map(str, shapes))} -> {node.output.shape}."
+        )
 
 
 def _no_twin(node):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import keras
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
@@ -36,17 +35,6 @@ class PassTwin(Twin):
     def call(self, *args, **kwargs):
         inputs = tensors(args, kwargs)
         return with_relevance(self.compute(*args, **kwargs), inputs, lambda relevance: [relevance])
-
-    def compute_output_spec(self, *args, **kwargs):
-        spec = super().compute_output_spec(*args, **kwargs)
-        inputs = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
-        if len(inputs) != 1 or not isinstance(spec, keras.KerasTensor) or spec.shape != inputs[0].shape:
-            raise ValueError(
-                f"The layer {self.name!r} ({type(self.operation).__name__}) cannot take the rule Pass(): relevance passes "
-                f"where one input and one output have the same shape, here inputs are {[t.shape for t in inputs]} and the "
-                f"output is {getattr(spec, 'shape', spec)}."
-            )
-        return spec
 
 
 _NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,

@@ -9,7 +9,7 @@ from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.pooling import WindowAverage
-from tf_lrp.rules import Pass, WinnerTakesAll
+from tf_lrp.rules import WinnerTakesAll
 from tf_lrp.twins.base import Twin, tensors, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
 from tf_lrp.twins.registry import twin_for
@@ -83,15 +83,13 @@ class _MaxPoolingTwin(_MaximumTwin):
     """Max-pooling by winner-takes-all, or by any rule with terms over the window's average.
 
     Args:
-        operation, rule, name, dtype: see `Twin`; `Pass` is refused, the shapes differ.
+        operation, rule, name, dtype: see `Twin`.
     """
 
     rules = ()
 
     def __init__(self, operation, rule, name, dtype):
         super().__init__(operation, rule, name, dtype)
-        if isinstance(rule, Pass):
-            raise ValueError(f"The layer {name!r} ({type(operation).__name__}) cannot take Pass(): its shapes differ.")
         self.window = WindowAverage(operation)
 
     def call(self, x):

@@ -1,0 +1,324 @@
+"""From a model to its twin: opening, canonizing, facts, and that the user's model stays as it was."""
+
+import json
+import logging
+
+import keras
+import numpy as np
+import pytest
+from keras import layers as L
+from small_models import convnet, pictures, randomize
+
+import tf_lrp
+from tf_lrp import keras_internals
+from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.graph.canonize import describe_affine, fold_batchnorm, split_activation, split_separable, strip_softmax
+from tf_lrp.graph.facts import gather
+from tf_lrp.presets import as_preset
+from tf_lrp.rules import Epsilon
+
+
+def names(graph):
+    return [node.name for node in graph.nodes]
+
+
+def run(graph, x):
+    """The function that a graph stands for, through the twin it gives."""
+    return rewrite(graph, as_preset(Epsilon()), "graph").model(x, training=False)
+
+
+def residual(dtype="float64"):
+    inputs = keras.Input((8, 8, 3), dtype=dtype)
+    h = L.BatchNormalization(name="bn0", dtype=dtype)(inputs)
+    h = L.Conv2D(4, 3, padding="same", activation="relu", name="conv1", dtype=dtype)(h)
+    g = L.SeparableConv2D(4, 3, padding="same", activation="tanh", name="sep", dtype=dtype)(h)
+    g = L.BatchNormalization(name="bn1", dtype=dtype)(g)
+    h = L.BatchNormalization(name="bn2", dtype=dtype)(L.Conv2D(4, 1, name="conv2", dtype=dtype)(h + g))
+    h = L.BatchNormalization(name="bn3", dtype=dtype)(L.Dense(5, name="dense", dtype=dtype)(L.Flatten(dtype=dtype)(h)))
+    return randomize(keras.Model(inputs, L.Activation("softmax", name="probabilities", dtype=dtype)(h)))
+
+
+# -- the user's model ---------------------------------------------------------------------------------------------------
+
+
+def test_the_model_given_is_left_bit_identical():
+    model, x = convnet(activation="softmax"), pictures()
+    before = (
+        [w.copy() for w in model.get_weights()],
+        json.dumps(model.get_config(), default=str),
+        model(x).numpy(),
+        [(len(layer._inbound_nodes), len(layer._outbound_nodes), layer.trainable) for layer in model.layers],
+        [v.path for v in model.variables],
+    )
+    analyzer = tf_lrp.Analyzer(model, "cmp_a2_flat")
+    analyzer.analyze(x, layers=["conv1"])
+    analyzer.conservation(x)
+    for a, b in zip(before[0], model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert json.dumps(model.get_config(), default=str) == before[1]
+    np.testing.assert_array_equal(model(x).numpy(), before[2])
+    assert [(len(i._inbound_nodes), len(i._outbound_nodes), i.trainable) for i in model.layers] == before[3]
+    assert [v.path for v in model.variables] == before[4]
+
+
+def test_the_twin_shares_the_variables():
+    model, x = convnet(), pictures()
+    analyzer = tf_lrp.Analyzer(model, "z")
+    assert {id(v) for v in analyzer.twin.variables} == {id(v) for v in model.variables}
+    before = analyzer.analyze(x)
+    model.get_layer("conv1").kernel.assign(2 * model.get_layer("conv1").kernel)
+    model.get_layer("bn2").moving_variance.assign(0.3 * model.get_layer("bn2").moving_variance)
+    after = analyzer.analyze(x)
+    np.testing.assert_allclose(after, tf_lrp.Analyzer(model, "z").analyze(x), rtol=1e-6, atol=1e-7)
+    assert np.abs(after - before).max() > 0.1 * np.abs(before).max()
+
+
+def test_the_twin_is_a_readable_model_with_the_original_names():
+    lines = []
+    tf_lrp.Analyzer(convnet(), "z").twin.summary(print_fn=lines.append)
+    text = "\n".join(lines)
+    for name in ("picture", "conv1", "pool1", "conv2", "relu2", "pool2", "scores"):
+        assert name in text
+    twin = tf_lrp.Analyzer(convnet(), "z").twin
+    assert isinstance(twin, keras.Model)
+    assert twin.name == "convnet"
+    assert twin.get_layer("conv1").operation.name == "conv1"
+
+
+@pytest.mark.parametrize("fold", [True, False])
+def test_the_twin_computes_what_the_model_does(fold):
+    model, x = residual(), pictures(dtype="float64")
+    scores = keras.Model(model.inputs, model.get_layer("probabilities").input)(x, training=False).numpy()
+    twin = tf_lrp.Analyzer(model, "epsilon", fold_batchnorm=fold).twin
+    np.testing.assert_allclose(twin(x).numpy(), scores, rtol=1e-12, atol=1e-12 * np.abs(scores).max())
+    whole = tf_lrp.Analyzer(model, "epsilon", fold_batchnorm=fold, strip_softmax=False).twin
+    np.testing.assert_allclose(whole(x).numpy(), model(x, training=False).numpy(), rtol=1e-9)
+
+
+def test_private_parts_of_keras_are_where_they_are_expected():
+    model = keras.Sequential([keras.Input((3,)), L.Dense(2)])
+    functional = keras_internals.functional_of(model)
+    assert functional is not None, "Sequential._functional is gone"
+    called = []
+
+    def record(operation, *args, **kwargs):
+        called.append(operation.name)
+        return operation.compute_output_spec(*args, **kwargs)
+
+    inputs = keras_internals.input_structure(functional)
+    outputs = keras_internals.run_through_graph(functional, inputs, record)
+    assert called == [model.layers[0].name], "Function._run_through_graph no longer calls operation_fn"
+    assert keras.tree.flatten(outputs)[0].shape == (None, 2)
+    x = keras.Input((2,))
+    for value, operation in ((x + x, keras_internals.Add), (x - x, keras_internals.Subtract), (x * 2, keras_internals.Multiply)):
+        assert isinstance(value._keras_history.operation, operation), "operators on KerasTensors changed their class"
+
+
+# -- unroll -------------------------------------------------------------------------------------------------------------
+
+
+def nested():
+    inner = keras.Sequential([keras.Input((4,)), L.Dense(4, name="d", activation="relu"), L.Dense(4, name="e")], name="inner")
+    inputs = keras.Input((4,))
+    h = L.Dense(4, name="d")(inner(inputs))
+    return randomize(keras.Model(inputs, inner(h)))
+
+
+def test_nested_and_shared_layers_are_listed_once_for_each_use():
+    graph = unroll(nested())
+    assert names(graph) == ["inner.d", "e", "d", "inner.d.2", "e.2"]
+    assert len(graph.results["inner.d"]) == 2
+    assert graph.nodes[0].operation is graph.nodes[3].operation
+
+
+def test_a_layer_used_twice_gets_both_its_relevances():
+    shared = L.Dense(3, name="shared", use_bias=False)
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    model = randomize(keras.Model([a, b], L.Dense(2, use_bias=False)(L.Add(name="sum")([shared(a), shared(b)]))))
+    xs = [pictures(2).reshape(2, -1)[:, :4], pictures(2, seed=5).reshape(2, -1)[:, :4]]
+    analyzer = tf_lrp.Analyzer(model, "z")
+    maps = analyzer.analyze(xs, layers=["shared", "sum"])
+    logits = model(xs).numpy().max(axis=1)
+    np.testing.assert_allclose(sum(r.sum(axis=1) for r in maps["input"]), logits, rtol=1e-4)
+    first, second = maps["shared"]
+    np.testing.assert_allclose(first + second, maps["sum"], rtol=1e-4, atol=1e-5)
+    # the same input twice: the layer's single input gets the sum of both uses
+    x = keras.Input((4,))
+    twice = keras.Model(x, shared(x) + shared(x))
+    r = tf_lrp.Analyzer(twice, "z").analyze(xs[0], neuron_selection=1)
+    np.testing.assert_allclose(r.sum(axis=1), twice(xs[0]).numpy()[:, 1], rtol=1e-4)
+
+
+def test_x_plus_x_counts_each_input_once():
+    x = keras.Input((3,))
+    model = keras.Model(x, L.Add()([x, x]))
+    value = np.array([[1.0, -2.0, 3.0]], "float32")
+    np.testing.assert_allclose(tf_lrp.Analyzer(model, "z").analyze(value, neuron_selection="all"), 2 * value, rtol=1e-6)
+
+
+def test_models_that_cannot_be_opened_say_why():
+    class Custom(keras.Model):
+        def call(self, x):
+            return x
+
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Custom defines its own call"):
+        tf_lrp.Analyzer(Custom(), "z")
+    with pytest.raises(ValueError, match="has no shapes yet"):
+        tf_lrp.Analyzer(keras.Sequential([L.Dense(2)]), "z")
+    with pytest.raises(TypeError, match=r"Expected a keras\.Model, got builtins\.int"):
+        tf_lrp.Analyzer(3, "z")
+
+
+# -- canonize -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "rewrites",
+    [
+        (split_activation,),
+        (split_separable, split_activation),
+        (split_separable, split_activation, fold_batchnorm),
+    ],
+    ids=lambda fs: "+".join(f.__name__ for f in fs),
+)
+def test_rewrites_leave_the_function_unchanged(rewrites):
+    model, x = residual(), pictures(dtype="float64")
+    if split_separable not in rewrites:
+        model = convnet(activation="sigmoid", dtype="float64")
+    graph = describe_affine(unroll(model))
+    for apply in rewrites:
+        graph = apply(graph)
+    np.testing.assert_allclose(run(graph, x).numpy(), model(x, training=False).numpy(), rtol=1e-11)
+
+
+def test_batch_normalizations_fold_before_and_after_and_only_where_exact():
+    graph = canonize(unroll(residual()))
+    # bn0 into conv1 (padded: a bias map), bn2 into conv2, bn3 into dense; bn1 follows a tanh and feeds a sum
+    assert [n for n in names(graph) if n.startswith("bn")] == ["bn1"]
+    inputs = keras.Input((4, 4, 3))
+    conv = L.Conv2D(3, 1, name="conv")(inputs)
+    model = randomize(keras.Model(inputs, [L.BatchNormalization(name="bn")(conv), conv]))
+    assert "bn" in names(canonize(unroll(model))), "a layer whose own output is returned cannot be merged"
+    other_axis = keras.Model(inputs, L.BatchNormalization(axis=1, name="bn")(L.Conv2D(3, 1)(inputs)))
+    assert "bn" in names(canonize(unroll(randomize(other_axis))))
+
+
+def test_softmax_and_sigmoid_heads_are_stripped_and_said_so_at_debug(caplog):
+    x = pictures()
+    for head in ("softmax", "sigmoid"):
+        model = convnet(activation=head)
+        with caplog.at_level(logging.DEBUG, logger="tf_lrp"):
+            twin = tf_lrp.Analyzer(model, "z").twin
+        assert sum("Explaining the logits" in r.message for r in caplog.records) == 1
+        caplog.clear()
+        function = {"softmax": keras.ops.softmax, "sigmoid": keras.ops.sigmoid}[head]
+        np.testing.assert_allclose(function(twin(x)).numpy(), model(x).numpy(), rtol=1e-4, atol=1e-6)
+    with caplog.at_level(logging.INFO, logger="tf_lrp"):
+        tf_lrp.Analyzer(convnet(activation="softmax"), "z")
+    assert not caplog.records
+    kept = tf_lrp.Analyzer(convnet(activation="softmax"), "z", strip_softmax=False).twin
+    np.testing.assert_allclose(kept(x).numpy(), convnet(activation="softmax")(x).numpy(), rtol=1e-5, atol=1e-6)
+
+
+def test_a_softmax_inside_stays():
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, L.Dense(2)(L.Softmax(name="inside")(L.Dense(3)(inputs))))
+    assert "inside" in names(strip_softmax(describe_affine(unroll(model))))
+
+
+# -- facts --------------------------------------------------------------------------------------------------------------
+
+
+def test_facts_know_signs_kinds_and_places():
+    inputs = keras.Input((8, 8, 2))
+    h = L.Conv2D(2, 3, activation="relu", name="first")(inputs)
+    h = L.ZeroPadding2D(name="pad")(L.MaxPooling2D(name="pool")(h))
+    a = L.DepthwiseConv2D(3, padding="same", name="depthwise")(h)
+    b = L.Activation("sigmoid", name="gate")(L.Conv2D(2, 1, name="one")(h))
+    h = L.Concatenate(name="cat")([a, b])
+    h = L.Dense(3, name="top")(L.GlobalAveragePooling2D(name="gap")(h))
+    facts = {f.name: f for f in gather(canonize(unroll(keras.Model(inputs, h))))}
+    assert [n for n, f in facts.items() if f.nonnegative] == ["pool", "pad", "one", "depthwise"]
+    assert {n: f.index for n, f in facts.items() if f.index is not None} == {"first": 0, "one": 1, "depthwise": 2, "top": 3}
+    assert facts["depthwise"].kinds == {"conv", "depthwise", "weights"}
+    assert facts["top"].upstream["weights"] == 2
+    assert facts["top"].upstream["conv"] == 2
+    assert facts["first"].downstream["weights"] == 2
+    assert facts["gap"].kinds == {"pooling", "average_pooling", "global_pooling"}
+
+
+def test_a_users_function_with_a_known_name_is_not_trusted():
+    def relu(x):
+        return x - 1
+
+    inputs = keras.Input((3,))
+    model = keras.Model(inputs, L.Dense(2)(L.Activation(relu, name="own")(inputs)))
+    assert not gather(canonize(unroll(model)))[-1].nonnegative
+
+
+# -- layers without a rule ----------------------------------------------------------------------------------------------
+
+
+def lambda_model():
+    inputs = keras.Input((4,))
+    h = L.Lambda(lambda t: t * t, name="squared")(L.Dense(4, name="d1")(inputs))
+    return randomize(keras.Model(inputs, L.Dense(3, name="d2")(h)))
+
+
+def test_a_lambda_layer_is_named_with_the_ways_out():
+    with pytest.raises(tf_lrp.UnsupportedLayerError) as caught:
+        tf_lrp.Analyzer(lambda_model(), "epsilon")
+    message = str(caught.value)
+    for part in ("'squared'", "Lambda", "(None, 4)", "twin_for", "replace the layer", "Pass()", "select.name('squared')"):
+        assert part in message
+
+
+def test_a_pass_rule_by_name_lets_relevance_through_an_unknown_layer():
+    model, x = lambda_model(), pictures(2).reshape(2, -1)[:, :4]
+    preset = tf_lrp.Preset([(tf_lrp.select.name("squared"), tf_lrp.rules.Pass()), (tf_lrp.select.all(), Epsilon(1e-9))])
+    maps = tf_lrp.Analyzer(model, preset).analyze(x, layers=["squared", "d1"])
+    np.testing.assert_array_equal(maps["squared"], maps["d1"])
+
+
+def test_a_registered_twin_is_used():
+    class Doubled(L.Layer):
+        def call(self, x):
+            return 2 * x
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, L.Dense(2, use_bias=False)(Doubled(name="doubled")(inputs)))
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Doubled"):
+        tf_lrp.Analyzer(model, "z")
+
+    @tf_lrp.twin_for(Doubled)
+    class DoubledTwin(tf_lrp.twins.PassTwin):
+        pass
+
+    x = pictures(2).reshape(2, -1)[:, :4]
+    relevance = tf_lrp.Analyzer(model, "z").analyze(x)
+    np.testing.assert_allclose(relevance.sum(axis=1), model(x).numpy().max(axis=1), rtol=1e-4)
+
+
+def test_a_subclass_with_its_own_call_is_not_taken_for_its_base():
+    class Squared(L.Dense):
+        def call(self, x):
+            return super().call(x) ** 2
+
+    inputs = keras.Input((4,))
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Squared"):
+        tf_lrp.Analyzer(keras.Model(inputs, Squared(2)(inputs)), "z")
+
+
+def test_rules_that_do_not_fit_their_layer_are_refused():
+    select, rules = tf_lrp.select, tf_lrp.rules
+    for selector, rule, message in (
+        (select.kind("conv"), rules.Pass(), "cannot take the rule Pass"),
+        (select.kind("conv"), rules.WinnerTakesAll(), "has no winner"),
+        (select.kind("activation"), Epsilon(), "takes the rule Pass"),
+        (select.kind("max_pooling"), rules.Pass(), "cannot take the rule Pass"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tf_lrp.Analyzer(convnet(), tf_lrp.Preset([(selector, rule), (select.all(), Epsilon())]))
