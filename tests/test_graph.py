@@ -88,7 +88,7 @@ def test_the_twin_is_a_readable_model_with_the_original_names():
 @pytest.mark.parametrize("fold", [True, False])
 def test_the_twin_computes_what_the_model_does(fold):
     model, x = residual(), pictures(dtype="float64")
-    scores = keras.Model(model.inputs, model.get_layer("probabilities").input)(x, training=False).numpy()
+    scores = keras.Model(model.input, model.get_layer("probabilities").input)(x, training=False).numpy()
     twin = tf_lrp.Analyzer(model, "epsilon", fold_batchnorm=fold).twin
     np.testing.assert_allclose(twin(x).numpy(), scores, rtol=1e-12, atol=1e-12 * np.abs(scores).max())
     whole = tf_lrp.Analyzer(model, "epsilon", fold_batchnorm=fold, strip_softmax=False).twin

@@ -108,7 +108,7 @@ class Analyzer:
         arrays = self._inputs.arrays(leaves)
         samples = len(arrays[0])
         target = self._target(output)
-        explained = tree.flatten(self.twin.outputs)[target]
+        explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, samples, explained.shape, explained.dtype)
         names = self._layer_names(layers)
 
@@ -137,8 +137,8 @@ class Analyzer:
             Tensors structured as what `analyze` returns.
         """
         leaves, pack = self._inputs.flatten(x)
-        selection = neurons.check_tensor(neuron_selection)
         names, target = self._layer_names(layers), self._target(output)
+        selection = neurons.check_tensor(neuron_selection, self.twin.outputs[target].dtype)
         tensors = self._inputs.tensors_of(leaves)
         if selection.mode == "index" and selection.values.shape.rank == 0:
             selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
@@ -156,7 +156,7 @@ class Analyzer:
         leaves, _ = self._inputs.flatten(x)
         arrays = self._inputs.arrays(leaves)
         target = self._target(output)
-        explained = tree.flatten(self.twin.outputs)[target]
+        explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if selection.mode == "indices":
             raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
@@ -174,7 +174,7 @@ class Analyzer:
 
     def _compiled(self, mode, targets, names, target):
         inner = [t for name in names for t in self._rewritten.results[name]]
-        outputs = tree.flatten(self.twin.outputs)
+        outputs = self.twin.outputs
         probe = keras.Model(self.twin.inputs, [outputs[target], *inner], name=f"{self.twin.name}_probe")
 
         def explain(inputs, values=None):

@@ -81,13 +81,13 @@ def _neurons(shape):
     return shape[0] if shape else 1
 
 
-def check_tensor(selection):
+def check_tensor(selection, dtype):
     """As `check` for tensors whose values are not known yet: only type and rank can be looked at."""
     if selection is None or isinstance(selection, str):
         return check(selection, None, (None,), None)
     values = tf.convert_to_tensor(selection)
     if values.dtype.is_floating:
-        return Selection("relevance", values)
+        return Selection("relevance", tf.cast(values, dtype))
     if not values.dtype.is_integer or values.shape.rank is None or values.shape.rank > 2:
         raise TypeError(
             f"neuron_selection needs integers of rank 0, 1 or 2, or floats; got {values.dtype.name} {values.shape}."
@@ -107,7 +107,7 @@ def initial_relevance(mode, values, output):
         Tensor shaped like ``output``.
     """
     if mode == "relevance":
-        return tf.cast(values, output.dtype)
+        return values
     if mode == "all":
         return output
     flat = tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))

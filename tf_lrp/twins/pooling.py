@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import tensorflow as tf
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
+from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
 from tf_lrp.rules import WinnerTakesAll
 from tf_lrp.twins.base import Twin, tensors, with_relevance
@@ -62,14 +64,10 @@ class MaximumTwin(_MaximumTwin):
     """max(x_0, x_1, ...), element by element; inputs broadcast."""
 
     def candidates(self, inputs):
-        shape = self.compute_shape(inputs)
+        if isinstance(self.operation, L.Layer):
+            inputs = align(inputs)
+        shape = functools.reduce(tf.broadcast_dynamic_shape, map(tf.shape, inputs))
         return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
-
-    def compute_shape(self, inputs):
-        shape = tf.shape(inputs[0])
-        for x in inputs[1:]:
-            shape = tf.broadcast_dynamic_shape(shape, tf.shape(x))
-        return shape
 
 
 @twin_for(L.Minimum, K.Minimum)
