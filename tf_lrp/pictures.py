@@ -39,17 +39,16 @@ def read(path):
     Raises:
         UnreadablePictureError: no such file, no picture, or a damaged one.
     """
-    path = Path(path)
-    if not path.exists():
-        raise UnreadablePictureError("there is no such file")
-    if path.is_dir():
-        raise UnreadablePictureError("this is a folder, not a picture; name the pictures in it")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a huge or slightly odd picture is explained all the same
             with Image.open(path) as image:
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
+    except FileNotFoundError:
+        raise UnreadablePictureError("there is no such file") from None
+    except IsADirectoryError:
+        raise UnreadablePictureError("this is a folder, not a picture; name the pictures in it") from None
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not a picture in any format that Pillow reads") from None
     except Exception as error:  # decoders raise anything at all on damaged files
@@ -172,10 +171,9 @@ class Results:
         owner, stem = _fingerprint(picture), Path(picture).stem
         for number in itertools.count(1):
             name = stem if number == 1 else f"{stem}-{number}"
-            # Upper and lower case are one on some file systems.
-            if self._owners.setdefault(name.casefold(), owner) == owner and all(
-                self._may_write(f"{name}.{ending}", owner) for ending in endings
-            ):
+            key = name.casefold()  # upper and lower case are one on some file systems
+            if self._owners.get(key, owner) == owner and all(self._may_write(f"{name}.{e}", owner) for e in endings):
+                self._owners[key] = owner
                 return name
 
     def _may_write(self, base, owner):
@@ -218,4 +216,4 @@ def file_name_part(text):
 
 def _fingerprint(path):
     """Which picture this is, by its place; hashed, as PNG files are passed on and folder names are private."""
-    return hashlib.sha256(os.fsencode(Path(path).resolve())).hexdigest()[:16]
+    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]

@@ -1,0 +1,295 @@
+"""Classifiers of pictures as the command line takes them: by name or file, with class names; and explained."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tf_lrp import model_zoo
+from tf_lrp.analyzer import Analyzer
+from tf_lrp.pictures import file_name_part, prepare
+
+#: Side of the pictures for a model from a file that takes pictures of any size.
+ANY_SIZE = 224
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """A network that takes one picture and gives scores or probabilities of classes.
+
+    Attributes:
+        model: keras.Model with one output (N, C).
+        size: (height, width) of the pictures that `prepare` takes.
+        prepare: uint8 (N, height, width, 3), RGB -> the model's input.
+        classes: `Classes`, C of them.
+    """
+
+    model: keras.Model
+    size: tuple[int, int]
+    prepare: Callable[[np.ndarray], np.ndarray]
+    classes: Classes
+
+
+def load(model, weights=None, class_file=None, preparation=None, size=None):
+    """A `Classifier` from the zoo or from a file.
+
+    Args:
+        model: name in the model zoo, or a .keras or .h5 file.
+        weights: what `model_zoo.load` takes; for a file, another file with weights or None. Only "shapes" of the zoo may
+            go without.
+        class_file: path of a file with the names of the classes, see `read_class_names`.
+        preparation: for a file, one of `pictures.PREPARATIONS`; by default "none".
+        size: for a file of a model of any size, the side of its pictures; by default `ANY_SIZE`.
+
+    Raises:
+        ValueError: no such network or file, no classifier of pictures, or options that do not fit it.
+        OSError: files that cannot be read, weights that cannot be downloaded.
+    """
+    from_file = Path(model).suffix.lower() in (".keras", ".h5", ".hdf5")
+    network, sides, prepared, names = (_from_file if from_file else _from_zoo)(model, weights, preparation, size)
+    outputs = [tuple(tensor.shape) for tensor in network.outputs]
+    if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
+        raise ValueError(
+            f"Expected a classifier, with one output (N, classes); {model} has {', '.join(map(str, outputs))}. Use "
+            "tf_lrp.Analyzer in Python for other models."
+        )
+    count = outputs[0][1]
+    if class_file is not None:
+        names = read_class_names(class_file)
+    elif names is None and weights == "imagenet":
+        names = _imagenet_names()
+    if names is not None and len(names) != count:
+        raise ValueError(f"{class_file or model} has {len(names)} class names, but {model} has {count} classes.")
+    return Classifier(network, sides, prepared, Classes(names or [f"class_{k}" for k in range(count)]))
+
+
+def _from_zoo(name, weights, preparation, size):
+    known = model_zoo.entry(name)
+    if preparation is not None or size is not None:
+        option = "--size" if preparation is None else "--preprocess"
+        raise ValueError(f"{option} is for models from files: {known.name} of the zoo has its own preprocessing and size.")
+    if weights is None and known.name != "shapes":
+        raise ValueError(
+            f"{known.name} comes without weights: give --weights FILE, for a model of keras.applications --weights "
+            "imagenet (downloaded by Keras), or --weights random to try things out."
+        )
+    head = "sigmoid" if known.name == "shapes" else "softmax"  # the scores below it are explained, both are shown
+    return model_zoo.load(known.name, weights=weights, output=head), known.size, known.preprocess, known.class_names
+
+
+def _from_file(path, weights, preparation, size):
+    if not Path(path).is_file():
+        raise ValueError(f"There is no model file {path!r}: give a file that model.save wrote, or a network of the zoo.")
+    try:
+        network = keras.models.load_model(path, compile=False)
+    except Exception as error:  # Keras raises all kinds
+        raise ValueError(f"{path!r} could not be loaded as a Keras model: {error}") from error
+    if weights is not None:
+        if not Path(weights).is_file():
+            raise ValueError(f"There is no weights file {weights!r}: give a .npz or .weights.h5 file.")
+        if weights.endswith(".npz"):
+            model_zoo.load_weights(network, weights)
+        else:
+            network.load_weights(weights)
+    shapes = [tuple(tensor.shape) for tensor in network.inputs]
+    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] not in (1, 3):
+        raise ValueError(
+            f"Expected a network that takes one picture, (N, H, W, 3) or (N, H, W, 1); {path} takes "
+            f"{', '.join(map(str, shapes))}. Use tf_lrp.Analyzer in Python for other models."
+        )
+    _, *sides, channels = shapes[0]
+    if size is not None and any(side not in (None, size) for side in sides):
+        raise ValueError(f"--size {size} does not fit: {path} takes pictures of {sides[0]} x {sides[1]}.")
+    sides = tuple(side or size or ANY_SIZE for side in sides)
+    preparation = "none" if preparation is None else preparation
+
+    def prepared(pictures):
+        return prepare(pictures, preparation, channels)
+
+    prepared(np.zeros((1, *sides, 3), np.uint8))  # complains about a preparation that does not fit
+    return network, sides, prepared, None
+
+
+# ---- classes --------------------------------------------------------------------------------------------------------
+
+
+class Classes:
+    """Names of a network's outputs; commas in a name part synonyms, as in those of ImageNet.
+
+    Attributes:
+        names: list of str.
+        short: the first synonym of each name.
+        labels: the short names as parts of file names; no two are the same.
+    """
+
+    def __init__(self, names):
+        self.names = list(names)
+        self.short = [_synonyms(name)[0] for name in self.names]
+        labels = [file_name_part(name) for name in self.short]
+        folded = [label.casefold() for label in labels]
+        self.labels = [
+            f"{label}_{k}" if folded.count(same) > 1 else label
+            for k, (label, same) in enumerate(zip(labels, folded, strict=True))
+        ]
+
+    def index(self, text):
+        """Position of the class with this index, name or synonym; case and underscores do not matter.
+
+        Raises:
+            ValueError: no such class (suggesting near ones), or several.
+        """
+        count = len(self.names)
+        if re.fullmatch(r"[+-]?\d+", text):
+            if 0 <= int(text) < count:
+                return int(text)
+            raise ValueError(f"There is no class {text}: the network has the classes 0 to {count - 1}.")
+        wanted = _plain(text)
+        found = [k for k, name in enumerate(self.names) if _plain(name) == wanted]
+        found = found or [k for k, name in enumerate(self.names) if wanted in map(_plain, _synonyms(name))]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            indices = " or ".join(map(str, found))
+            raise ValueError(f"{len(found)} classes are called {text!r}: give the index instead, {indices}.")
+        known = list(dict.fromkeys(synonym for name in self.names for synonym in _synonyms(name)))
+        by_plain = {_plain(synonym): synonym for synonym in known}
+        near = [by_plain[p] for p in difflib.get_close_matches(wanted, by_plain, n=3, cutoff=0.6)]
+        near += [synonym for p, synonym in by_plain.items() if wanted in p and synonym not in near]
+        near = " or ".join(map(repr, near[:5]))
+        raise ValueError(
+            f"There is no class {text!r}. {f'Did you mean {near}? ' if near else ''}A target is max, top5, the name of a "
+            f"class or an index from 0 to {count - 1}."
+        )
+
+
+def _synonyms(name):
+    return [part.strip() for part in name.split(",") if part.strip()] or [name]
+
+
+def _plain(name):
+    return " ".join(name.casefold().replace("_", " ").split())
+
+
+def target(text, classes):
+    """What is explained, as a function: scores (N, C) -> K classes of each picture, ints (N, K).
+
+    Args:
+        text: "max", "top5" (top2, top3 ...), or the index or name of a class.
+        classes: `Classes`.
+
+    Raises:
+        ValueError: no such class.
+    """
+    top = re.fullmatch(r"top([1-9]\d*)", text)
+    if text == "max" or top:
+        count = int(top[1]) if top else 1
+        return lambda scores: np.argsort(-scores, axis=1, kind="stable")[:, :count]
+    index = classes.index(text)
+    return lambda scores: np.full((len(scores), 1), index)
+
+
+def read_class_names(path):
+    """Class names from a text file with one a line, a JSON list, or a JSON object {"0": name or [id, name], ...}.
+
+    Raises:
+        ValueError: none of these.
+        OSError: the file cannot be read.
+    """
+    path = Path(path)
+    wanted = (
+        "Expected class names: one a line, a JSON list of them, or a JSON object as Keras's imagenet_class_index.json, "
+        '{"0": ["n01440764", "tench"], ...}'
+    )
+    try:
+        text = path.read_text(encoding="utf-8-sig").strip()
+        if path.suffix.lower() == ".json" or text[:1] in ("[", "{"):
+            data = json.loads(text)
+            names = [data[str(k)] for k in range(len(data))] if isinstance(data, dict) else list(data)
+            names = [name[1] if isinstance(name, list) else name for name in names]
+        else:
+            names = [line.strip() for line in text.splitlines()]
+    except (ValueError, TypeError, LookupError) as error:
+        raise ValueError(f"{wanted}; {path} could not be read so: {type(error).__name__}, {error}.") from error
+    for k, name in enumerate(names):
+        if not isinstance(name, str) or not name:
+            raise ValueError(f"{wanted}; in {path}, class {k} is {name!r}.")
+    if not names:
+        raise ValueError(f"{wanted}; {path} is empty.")
+    return names
+
+
+def _imagenet_names():
+    """The names that Keras publishes beside its weights; None where they cannot be downloaded."""
+    try:
+        decoded = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
+    except Exception:  # Keras reports a failed download as a bare Exception; names are a convenience
+        return None
+    return [name for ((_, name, _),) in decoded]
+
+
+# ---- explaining -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Explained:
+    """A batch of pictures, explained.
+
+    Attributes:
+        x: the network's input.
+        scores: float64 (N, C), before a softmax or sigmoid at the end.
+        probabilities: float64 (N, C); None where the network ends in neither.
+        chosen: ints (N, K), the explained classes.
+        relevance: (N, K, H, W, channels), in units of the scores.
+        inner: layer name -> relevance (N, K, ...), or a list of such where the layer is used several times.
+    """
+
+    x: np.ndarray
+    scores: np.ndarray
+    probabilities: np.ndarray | None
+    chosen: np.ndarray
+    relevance: np.ndarray
+    inner: dict
+
+
+class Explainer:
+    """Explains batches of pictures by one preset.
+
+    Args:
+        classifier: `Classifier`.
+        preset: as `Analyzer` takes it.
+        target: from `target`.
+        layers: names of layers whose relevance is wanted too, or None.
+    """
+
+    def __init__(self, classifier, preset, target, layers=None):
+        self.classifier, self.target, self.layers = classifier, target, layers
+        self.analyzer = Analyzer(classifier.model, preset, verbose=False)
+
+    def __call__(self, pictures):
+        """The `Explained` of uint8 pictures (height, width, 3) of the classifier's size.
+
+        Raises:
+            ValueError: a layer that is not there.
+        """
+        x = self.classifier.prepare(np.stack(pictures))
+        scores = np.asarray(self.analyzer.twin(x, training=False), np.float64)
+        outputs = np.asarray(self.classifier.model(x, training=False), np.float64)
+        chosen = self.target(scores)
+        maps = self.analyzer.analyze(x, chosen, layers=self.layers, batch_size=len(x))
+        maps = maps if self.layers else {"input": maps}
+        return Explained(x, scores, _probabilities(outputs, scores), chosen, maps.pop("input"), maps)
+
+
+def _probabilities(outputs, scores):
+    """The outputs where they are the softmax or sigmoid of the scores (which the analyzer strips), else None."""
+    with np.errstate(over="ignore"):
+        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+        heads = (powers / powers.sum(axis=1, keepdims=True), 1 / (1 + np.exp(-scores)))
+    return outputs if any(np.allclose(outputs, head, atol=1e-3) for head in heads) else None
