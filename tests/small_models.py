@@ -28,7 +28,9 @@ def convnet(size=8, classes=5, activation=None, dtype="float32"):
     h = L.BatchNormalization(name="bn2", dtype=dtype)(h)
     h = L.ReLU(name="relu2", dtype=dtype)(h)
     h = L.GlobalAveragePooling2D(name="pool2", dtype=dtype)(h)
-    return randomize(keras.Model(inputs, L.Dense(classes, activation=activation, name="scores", dtype=dtype)(h), name="convnet"))
+    return randomize(
+        keras.Model(inputs, L.Dense(classes, activation=activation, name="scores", dtype=dtype)(h), name="convnet")
+    )
 
 
 def pictures(n=3, size=8, seed=1, dtype="float32"):

@@ -110,7 +110,11 @@ def test_private_parts_of_keras_are_where_they_are_expected():
     assert called == [model.layers[0].name], "Function._run_through_graph no longer calls operation_fn"
     assert keras.tree.flatten(outputs)[0].shape == (None, 2)
     x = keras.Input((2,))
-    for value, operation in ((x + x, keras_internals.Add), (x - x, keras_internals.Subtract), (x * 2, keras_internals.Multiply)):
+    for value, operation in (
+        (x + x, keras_internals.Add),
+        (x - x, keras_internals.Subtract),
+        (x * 2, keras_internals.Multiply),
+    ):
         assert isinstance(value._keras_history.operation, operation), "operators on KerasTensors changed their class"
 
 
@@ -322,3 +326,22 @@ def test_rules_that_do_not_fit_their_layer_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             tf_lrp.Analyzer(convnet(), tf_lrp.Preset([(selector, rule), (select.all(), Epsilon())]))
+
+
+@pytest.mark.parametrize(
+    "shift", [lambda x: x + 1.0, lambda x: 1.0 + x, lambda x: x / 2, lambda x: 3 * x, lambda x: 2.0 - x], ids=range(5)
+)
+def test_arithmetic_with_constants_passes_relevance(shift):
+    inputs = keras.Input((4,))
+    model = randomize(keras.Model(inputs, L.Dense(3, name="d2", use_bias=False)(shift(L.Dense(4, name="d1")(inputs)))))
+    x = pictures(2).reshape(2, -1)[:, :4]
+    analyzer = tf_lrp.Analyzer(model, "z")
+    np.testing.assert_allclose(analyzer.twin(x).numpy(), model(x).numpy(), rtol=1e-5)
+    relevance = analyzer.analyze(x, layers=["d1"])["d1"]
+    np.testing.assert_allclose(relevance.sum(axis=1), model(x).numpy().max(axis=1), rtol=1e-4)
+
+
+def test_a_product_of_two_branches_has_no_rule():
+    inputs = keras.Input((4,))
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Multiply"):
+        tf_lrp.Analyzer(keras.Model(inputs, inputs * L.Dense(4)(inputs)), "z")

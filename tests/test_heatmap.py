@@ -123,9 +123,7 @@ def test_other_colormaps_are_refused_with_help(cmap, words):
 
 @settings(max_examples=50, deadline=None)
 @given(
-    maps=hnp.arrays(
-        np.int64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-(2**20), 2**20)
-    ),
+    maps=hnp.arrays(np.int64, hnp.array_shapes(min_dims=2, max_dims=2, max_side=6), elements=st.integers(-(2**20), 2**20)),
     factor=st.integers(1, 2**20),
     cmap=st.sampled_from(COLORMAPS),
 )
@@ -351,9 +349,7 @@ def test_batches_of_overlays():
     np.testing.assert_array_equal(
         heatmap.overlay(maps, pictures[0])[2], heatmap.overlay(heatmap.channel_sum(maps[2]), pictures[0])
     )
-    np.testing.assert_array_equal(
-        heatmap.overlay(maps, pictures[..., 0])[1], heatmap.overlay(maps, pictures[..., :1])[1]
-    )
+    np.testing.assert_array_equal(heatmap.overlay(maps, pictures[..., 0])[1], heatmap.overlay(maps, pictures[..., :1])[1])
 
 
 def test_smaller_maps_are_resized_to_the_picture():
@@ -621,7 +617,5 @@ heatmap.grid([[heatmap.overlay([[1, 0]], [[0, 255]])]], ["ε"])
 assert "matplotlib" in sys.modules
 print(sorted({"tensorflow", "keras", "tf_lrp", "matplotlib.pyplot"} & set(sys.modules)))
 """
-    result = subprocess.run(
-        [sys.executable, "-c", script, heatmap.__file__], capture_output=True, text=True, check=True
-    )
+    result = subprocess.run([sys.executable, "-c", script, heatmap.__file__], capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]", result.stderr

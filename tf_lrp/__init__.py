@@ -1,25 +1,31 @@
-"""tf_lrp: layer-wise relevance propagation for Keras 3 models on TensorFlow."""
+"""tf_lrp: layer-wise relevance propagation for Keras models on TensorFlow."""
 
-from tf_lrp import heatmap, model_zoo, presets, rules, select, twins
-from tf_lrp.analyzer import Analyzer
-from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.presets import Preset, preset
-from tf_lrp.stabilizer import Stabilizer
-from tf_lrp.twins import twin_for
+from importlib import import_module
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "Analyzer",
-    "Preset",
-    "Stabilizer",
-    "UnsupportedLayerError",
-    "heatmap",
-    "model_zoo",
-    "preset",
-    "presets",
-    "rules",
-    "select",
-    "twin_for",
-    "twins",
-]
+# Imported when first used (PEP 562): TensorFlow takes seconds, and `tf-lrp --help` needs none of it.
+_HOMES = {
+    "Analyzer": "analyzer",
+    "Preset": "presets",
+    "Stabilizer": "stabilizer",
+    "UnsupportedLayerError": "errors",
+    "preset": "presets",
+    "twin_for": "twins",
+    **{name: name for name in ("heatmap", "model_zoo", "presets", "rules", "select", "twins")},
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name):
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.{_HOMES[name]}")
+    value = module if _HOMES[name] == name else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__():
+    return sorted({*globals(), *__all__})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 import time
 
 import keras
@@ -160,7 +161,11 @@ class Analyzer:
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if selection.mode == "indices":
             raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
-        return conservation.account(self._rewritten, [tf.constant(a) for a in arrays], selection, target)
+        key = ("conservation", selection.mode, target)
+        if key not in self._runs:
+            self._runs[key] = conservation.accountant(self._rewritten, selection.mode, target)
+        values = None if selection.values is None else tf.constant(selection.values)
+        return self._runs[key]([tf.constant(a) for a in arrays], values)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -200,7 +205,10 @@ class Analyzer:
         signature = [[tf.TensorSpec(t.shape, t.dtype) for t in self._inputs.tensors]]
         if value_spec is not None:
             signature.append(value_spec)
-        return tf.function(explain, input_signature=signature, jit_compile=self.jit_compile or None)
+        # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
+        # is a function of its own.
+        own = functools.partial(explain)
+        return tf.function(own, input_signature=signature, jit_compile=self.jit_compile or None)
 
     def _pack(self, flat, names, pack):
         count = len(self._inputs.tensors)

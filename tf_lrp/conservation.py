@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 
 import keras
@@ -10,7 +11,6 @@ from keras import tree
 
 from tf_lrp import neurons, tables
 from tf_lrp.twins import RoutingTwin
-from tf_lrp.twins.base import tensors
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,8 @@ class Conservation:
         columns += [(h, "right") for h in ("received", "passed on", "biases kept", "stabilizer kept", "padding kept")]
 
         def number(value):
-            return "." if value == 0 else f"{value:.4g}"
+            # What is only rounding is not worth reading.
+            return "." if abs(value) <= 1e-9 * abs(self.output) else f"{value:.4g}"
 
         rows = [
             (b.name, b.rule, *map(number, (b.received, b.passed, b.bias, b.stabilizer, b.padding)))
@@ -92,29 +93,27 @@ class Conservation:
     __repr__ = __str__
 
 
-def account(rewritten, inputs, selection, target):
-    """Runs one pass and draws up its balance.
+def accountant(rewritten, mode, target):
+    """A function that runs passes of one kind and draws up their balance; it is traced once for all of them.
 
     Args:
         rewritten: `tf_lrp.graph.Rewritten`.
-        inputs: flat list of input tensors.
-        selection: `tf_lrp.neurons.Selection` of one neuron per sample.
+        mode: of the `tf_lrp.neurons.Selection`, one neuron per sample.
         target: position of the explained output.
 
     Returns:
-        `Conservation`.
+        Function (flat list of input tensors, values of the selection or None) -> `Conservation`.
     """
     twin, steps = rewritten.model, rewritten.steps
     explained = tree.flatten(twin.outputs)[target]
     inner = list({id(t): t for step in steps for t in step.outputs}.values())
     probe = keras.Model(twin.inputs, [explained, *inner])
 
-    @tf.function
-    def books(inputs):
+    def balance_sheet(inputs, selected):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
             output, *reached = probe(inputs, training=False)
-        start = neurons.initial_relevance(selection.mode, selection.values, output)
+        start = neurons.initial_relevance(mode, selected, output)
         sources = [*inputs, *reached]
         found = tape.gradient(output, sources, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         ids = [id(t) for t in (*twin.inputs, *inner)]
@@ -122,12 +121,18 @@ def account(rewritten, inputs, selection, target):
         rows = [_balance(step, values, relevances) for step in steps]
         return total(start), sum(map(total, found[: len(inputs)])), rows
 
-    output, reached_input, rows = tree.map_structure(float, books(inputs))
-    layers = tuple(
-        LayerBalance(step.facts.name, step.facts.layer_class, str(step.choice.rule), *row)
-        for step, row in zip(steps, rows, strict=True)
-    )
-    return Conservation(output, reached_input, layers[::-1])
+    # A partial, because TensorFlow counts retraces by code object and all analyzers share this one.
+    books = tf.function(functools.partial(balance_sheet), reduce_retracing=True)
+
+    def account(inputs, selected=None):
+        output, reached_input, rows = tree.map_structure(float, books(inputs, selected))
+        layers = tuple(
+            LayerBalance(step.facts.name, step.facts.layer_class, str(step.choice.rule), *row)
+            for step, row in zip(steps, rows, strict=True)
+        )
+        return Conservation(output, reached_input, layers[::-1])
+
+    return account
 
 
 def total(relevance):
@@ -137,14 +142,14 @@ def total(relevance):
 
 def _balance(step, values, relevances):
     """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone."""
-    args, kwargs = tree.map_structure(lambda t: values.get(id(t), t), (step.args, step.kwargs))
+    inputs = [values[id(t)] for t in step.inputs]
     received = [relevances[id(t)] for t in step.outputs]
-    sources = list({id(t): t for t in tree.flatten((args, kwargs)) if tf.is_tensor(t)}.values())
+    sources = list({id(t): t for t in inputs}.values())
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
-        outputs = tree.flatten(step.twin(*args, **kwargs))
+        outputs = tree.flatten(step.twin(*inputs))
     handed = tape.gradient(outputs, sources, received, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    kept = step.twin.absorbed(tensors(args, kwargs), received[0])
+    kept = step.twin.absorbed(inputs, received[0])
     arrived, passed = sum(map(total, received)), sum(map(total, handed))
     zero = tf.zeros((), tf.float64)
     # A routing layer loses nothing but what it sends to zeros of its own making.

@@ -21,6 +21,9 @@ Minimum = numpy_operations.Minimum
 Concatenate = numpy_operations.Concatenate
 Reshape = numpy_operations.Reshape
 Transpose = numpy_operations.Transpose
+GetItem = numpy_operations.GetItem
+Squeeze = numpy_operations.Squeeze
+ExpandDims = numpy_operations.ExpandDims
 Relu = nn_operations.Relu
 Relu6 = nn_operations.Relu6
 

@@ -5,8 +5,9 @@ A rule says how the relevance R_j of a layer's outputs is shared among its input
     R_i = sum over terms t of  c_t  sum_j  sum_p  f_p(a_i) g_p(w_ij) / stab(z_tj)  R_j,
     z_tj = sum_i sum_p f_p(a_i) g_p(w_ij) + h(b_j),
 
-so a rule is a list of `Term`s: a coefficient c, pairs of maps (f, g) of the activation and the kernel, a map h of the
-bias and a `Stabilizer` (1e-6 for the rules that split signs, as zennit has it; none for z, w^2, flat and z-box). It knows nothing of the layer: what a_i w_ij means there is the layer's affair.
+so a rule is a list of `Term`s: a coefficient c, pairs of maps (f, g) of the activation and the kernel, a map h of the bias
+and a `Stabilizer` (1e-6 for the rules that split signs, as in zennit; none for z, w^2, flat and z-box). It knows nothing of
+the layer: what a_i w_ij means there is the layer's affair.
 
 Sources:
     [1] Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by LRP", PLOS ONE 10(7).
@@ -18,6 +19,7 @@ Sources:
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
@@ -79,6 +81,16 @@ def signed_parts(same, opposite, nonnegative):
 class Rule:
     """Base of all rules: frozen, comparable, and told apart by their class and parameters."""
 
+    def __post_init__(self):
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if isinstance(f.default, float) and not isinstance(value, (numbers.Real, Stabilizer)):
+                raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
+            if f.name in ("epsilon", "gamma") and not 0 <= value < float("inf"):
+                raise ValueError(f"{type(self).__name__} needs a finite {f.name} >= 0, got {f.name}={value!r}.")
+            if f.name == "stabilizer":
+                _stabilizer(value)
+
     def terms(self, nonnegative: bool) -> tuple[Term, ...]:
         """The fractions of the formula.
 
@@ -88,12 +100,8 @@ class Rule:
         raise NotImplementedError(f"{type(self).__name__} has no terms")
 
     def __str__(self):
-        shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != _default_of(f)]
+        shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(shown)})"
-
-
-def _default_of(f):
-    return f.default
 
 
 def _stabilizer(value):
@@ -117,10 +125,6 @@ class Epsilon(Rule):
     bias: bool = True
     clip: bool = False
     norm_scale: bool = False
-
-    def __post_init__(self):
-        if not 0 <= self.epsilon < float("inf"):
-            raise ValueError(f"Epsilon needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
 
     def terms(self, nonnegative):
         stabilizer = Stabilizer(self.epsilon, self.clip, self.norm_scale)
@@ -169,6 +173,7 @@ class AlphaBeta(Rule):
     stabilizer: float | Stabilizer = 1e-6
 
     def __post_init__(self):
+        super().__post_init__()
         if not (self.alpha >= 1 and self.beta >= 0 and abs(self.alpha - self.beta - 1) <= 1e-9):
             raise ValueError(
                 f"AlphaBeta needs alpha - beta = 1 with alpha >= 1 and beta >= 0, got alpha={self.alpha!r}, beta={self.beta!r}."
@@ -219,10 +224,6 @@ class Gamma(Rule):
     gamma: float = 0.25
     bias: bool = True
     stabilizer: float | Stabilizer = 1e-6
-
-    def __post_init__(self):
-        if not 0 <= self.gamma < float("inf"):
-            raise ValueError(f"Gamma needs a finite gamma >= 0, got gamma={self.gamma!r}.")
 
     def terms(self, nonnegative):
         def favour_positive(w):
@@ -295,6 +296,7 @@ class ZBox(Rule):
     stabilizer: float | Stabilizer = 0.0
 
     def __post_init__(self):
+        super().__post_init__()
         if (self.low is None) != (self.high is None):
             raise ValueError(f"ZBox needs both bounds or none, got low={self.low!r}, high={self.high!r}.")
         if self.low is None:
@@ -372,8 +374,7 @@ class Unified(Rule):
     bias: bool = True
 
     def __post_init__(self):
-        if not 0 <= self.epsilon < float("inf"):
-            raise ValueError(f"Unified needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
+        super().__post_init__()
         if self.m is not None:
             if len(self.m) != 5:
                 raise ValueError(
@@ -429,5 +430,6 @@ class WinnerTakesAll(Rule):
     ties: str = "first"
 
     def __post_init__(self):
+        super().__post_init__()
         if self.ties not in ("first", "share"):
             raise ValueError(f'WinnerTakesAll needs ties="first" or ties="share", got ties={self.ties!r}.')

@@ -39,9 +39,13 @@ class GlobalAveragePooling(Average):
 
 @affine_for(L.UpSampling2D)
 class Interpolation(Average):
-    """Up-sampling: each output is an average of its neighbours (of one of them for "nearest")."""
+    """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 
     kinds = frozenset({"resampling"})
+
+    @classmethod
+    def describes(cls, operation, inputs):
+        return operation.interpolation != "nearest"
 
 
 class WindowAverage(Average):

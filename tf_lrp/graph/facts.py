@@ -135,7 +135,7 @@ def _stays_nonnegative(node, kinds, all_inputs, any_input):
         return False
     if "resampling" in kinds:
         # Cubic and Lanczos kernels have negative lobes.
-        return all_inputs and node.operation.interpolation in ("nearest", "bilinear")
+        return all_inputs and node.operation.interpolation == "bilinear"
     if "structural" in kinds and not isinstance(node.operation, _SIGN_KEEPING):
         return False
     return all_inputs
@@ -143,9 +143,10 @@ def _stays_nonnegative(node, kinds, all_inputs, any_input):
 
 _SIGN_KEEPING = (
     L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D,
-    L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
+    L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
     L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise, L.ActivityRegularization,
-    L.Identity, K.Concatenate, K.Reshape, K.Transpose,
+    L.Identity, K.Concatenate, K.Reshape, K.Transpose, K.GetItem,
+    K.Squeeze, K.ExpandDims,
 )  # fmt: skip
 
 

@@ -23,15 +23,14 @@ class Step:
         node, facts: of the original.
         choice: the rule and why it was chosen.
         twin: the layer in the twin model.
-        args, kwargs, outputs: symbolic tensors of the twin model.
+        inputs, outputs: symbolic tensors of the twin model.
     """
 
     node: Node
     facts: Facts
     choice: Any
     twin: Twin
-    args: tuple
-    kwargs: dict
+    inputs: tuple
     outputs: tuple
 
 
@@ -75,10 +74,10 @@ def rewrite(graph: Graph, preset, name):
     for node, facts in zip(graph.nodes, gather(graph), strict=True):
         choice = preset.choose(facts)
         twin = _twin(node, facts, choice)
-        args, kwargs = current(node.args), current(node.kwargs)
-        outputs = tuple(tree.flatten(twin(*args, **kwargs)))
+        taken = tuple(current(node.inputs))
+        outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
-        steps.append(Step(node, facts, choice, twin, args, kwargs, outputs))
+        steps.append(Step(node, facts, choice, twin, taken, outputs))
     model = keras.Model(inputs, current(graph.outputs), name=name)
     kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
     return Rewritten(model, tuple(steps), kept)
@@ -94,7 +93,13 @@ def _input_like(tensor):
 
 
 def _twin(node, facts, choice):
-    arguments = {"operation": node.operation, "rule": choice.rule, "name": node.name, "dtype": _float_type(node.output)}
+    arguments = {
+        "operation": node.operation,
+        "rule": choice.rule,
+        "name": node.name,
+        "dtype": _float_type(node.output),
+        "arguments": (node.args, node.kwargs),
+    }
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
         _check_pass(node)
         return PassTwin(**arguments)

@@ -6,7 +6,7 @@ from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.rules import Pass
-from tf_lrp.twins.base import Twin, tensors, with_relevance
+from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.registry import twin_for
 
 
@@ -21,20 +21,15 @@ class PassTwin(Twin):
 
     rules = (Pass,)
 
-    def __init__(self, operation, rule, name, dtype):
-        super().__init__(operation, rule, name, dtype)
-        self.noise = isinstance(operation, _NOISE)
-
     @classmethod
     def supports(cls, inputs):
         return len(inputs) == 1
 
-    def compute(self, x, *args, **kwargs):
-        return x if self.noise else super().compute(x, *args, **kwargs)
+    def compute(self, x):
+        return x if isinstance(self.operation, _NOISE) else super().compute(x)
 
-    def call(self, *args, **kwargs):
-        inputs = tensors(args, kwargs)
-        return with_relevance(self.compute(*args, **kwargs), inputs, lambda relevance: [relevance])
+    def call(self, x):
+        return with_relevance(self.compute(x), [x], lambda relevance: [relevance])
 
 
 _NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import tree
@@ -34,14 +36,17 @@ class Twin(keras.layers.Layer):
         rule: the `Rule` of this node.
         name: unique name in the twin model.
         dtype: type in which activations and relevance are computed.
+        arguments: (args, kwargs) of the original's call, with a KerasTensor in the place of each input; the twin itself
+            is called on the inputs alone, in their order.
     """
 
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
 
-    def __init__(self, operation, rule, name, dtype):
+    def __init__(self, operation, rule, name, dtype, arguments):
         super().__init__(name=name, dtype=dtype)
         self.operation, self.rule = operation, rule
+        self._fill_in = functools.partial(_fill_in, arguments)  # a closure, so that Keras does not track the arguments
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
@@ -52,14 +57,16 @@ class Twin(keras.layers.Layer):
         """Whether it can stand in for an operation on these symbolic inputs."""
         return True
 
-    def compute(self, *args, **kwargs):
+    def compute(self, *inputs):
         """What the original computes, in this twin's type (its ``__call__`` would cast to the original's)."""
+        args, kwargs = self._fill_in(inputs)
         return self.operation.call(*args, **kwargs)
 
-    def call(self, *args, **kwargs):
+    def call(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} does not say how relevance goes through it")
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *inputs):
+        args, kwargs = self._fill_in(inputs)
         spec = self.operation.compute_output_spec(*args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
@@ -76,7 +83,12 @@ class Twin(keras.layers.Layer):
         return {}
 
 
-def tensors(*structure):
-    """The tensors among (nested) arguments, in order, each as an object of its own: x + x has two inputs."""
-    found = [leaf for leaf in tree.flatten(structure) if tf.is_tensor(leaf)]
-    return found if len(found) == 1 else [tf.identity(t) for t in found]
+def distinct(inputs):
+    """The inputs as a list of objects of their own: x + x has two inputs, each with its own relevance."""
+    return list(inputs) if len(inputs) == 1 else [tf.identity(x) for x in inputs]
+
+
+def _fill_in(arguments, inputs):
+    """The nested arguments with their KerasTensors replaced by the inputs, in order."""
+    remaining = iter(inputs)
+    return tree.map_structure(lambda leaf: next(remaining) if isinstance(leaf, keras.KerasTensor) else leaf, arguments)

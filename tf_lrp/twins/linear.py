@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tf_lrp.rules import WinnerTakesAll
-from tf_lrp.twins.base import Twin, tensors, with_relevance
+from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
 
 
@@ -15,13 +15,13 @@ class AffineTwin(Twin):
     Args:
         affine: `Affine` of the node.
         nonnegative: bool, whether the inputs are known to be >= 0.
-        operation, rule, name, dtype: see `Twin`.
+        operation, rule, name, dtype, arguments: see `Twin`.
     """
 
-    def __init__(self, operation, rule, name, dtype, affine, nonnegative):
+    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
-        super().__init__(operation, rule, name, dtype)
+        super().__init__(operation, rule, name, dtype, arguments)
         self.affine, self.nonnegative = affine, nonnegative
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
 
@@ -31,8 +31,8 @@ class AffineTwin(Twin):
         z = self.affine.apply(inputs, kernel)
         return kernel, bias, z if bias is None else z + bias
 
-    def call(self, *args, **kwargs):
-        inputs = tensors(args, kwargs)
+    def call(self, *inputs):
+        inputs = distinct(inputs)
         kernel, bias, z = self._evaluate(inputs)
 
         def backward(relevance):
@@ -40,7 +40,8 @@ class AffineTwin(Twin):
 
         return with_relevance(z, inputs, backward)
 
-    def compute_output_spec(self, *args, **kwargs):
+    def compute_output_spec(self, *inputs):
+        args, kwargs = self._fill_in(inputs)
         spec = self.affine.output_spec(*args, **kwargs)
         return keras.KerasTensor(spec.shape, dtype=self.compute_dtype)
 

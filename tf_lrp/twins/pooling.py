@@ -12,7 +12,7 @@ from tf_lrp import keras_internals as K
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
 from tf_lrp.rules import WinnerTakesAll
-from tf_lrp.twins.base import Twin, tensors, with_relevance
+from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
 from tf_lrp.twins.registry import twin_for
 
@@ -42,8 +42,8 @@ class _MaximumTwin(Twin):
         """Tensor (*shape of the output, n) of the values that compete for each output, linear in the inputs."""
         raise NotImplementedError(f"{type(self).__name__} does not say who competes")
 
-    def call(self, *args, **kwargs):
-        inputs = tensors(args, kwargs)
+    def call(self, *inputs):
+        inputs = distinct(inputs)
 
         def backward(relevance):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -54,7 +54,7 @@ class _MaximumTwin(Twin):
             shares = winners(self.sign * candidates, self.rule.ties) * relevance[..., tf.newaxis]
             return tape.gradient(candidates, inputs, output_gradients=shares)
 
-        return with_relevance(self.compute(*args, **kwargs), inputs, backward)
+        return with_relevance(self.compute(*inputs), inputs, backward)
 
     sign = 1
 
@@ -81,13 +81,13 @@ class _MaxPoolingTwin(_MaximumTwin):
     """Max-pooling by winner-takes-all, or by any rule with terms over the window's average.
 
     Args:
-        operation, rule, name, dtype: see `Twin`.
+        operation, rule, name, dtype, arguments: see `Twin`.
     """
 
     rules = ()
 
-    def __init__(self, operation, rule, name, dtype):
-        super().__init__(operation, rule, name, dtype)
+    def __init__(self, operation, rule, name, dtype, arguments):
+        super().__init__(operation, rule, name, dtype, arguments)
         self.window = WindowAverage(operation)
 
     def call(self, x):
