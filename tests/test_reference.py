@@ -425,9 +425,6 @@ def test_linear_layer(name, family, data, seed, batch, before, after):
     ("name", "arguments"),
     [
         ("ZRule", {}),
-        ("ZPlus", {}),
-        ("AlphaBeta", {"alpha": 2.0, "beta": 1.0}),
-        ("Gamma", {"gamma": 0.25}),
         ("WSquare", {}),
         ("Flat", {}),
         ("ZBox", {"low": -2.0, "high": 2.0}),
@@ -440,6 +437,18 @@ def test_a_rule_stabilizes_only_when_asked_to(name, arguments):
     x, start, rule = nice_inputs(rng, (6,), 5), nice(rng, (5, 5)), Rule(name, arguments)
     (linear,) = reference.linears_of(layer, (6,))
     assert_close(analyze(chain((6,), layer), rule.library, x, start), linear.relevance(rule.reference, x, start))
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("ZPlus", {}), ("AlphaBeta", {"alpha": 2.0, "beta": 1.0}), ("Gamma", {"gamma": 0.25})]
+)
+def test_rules_that_split_signs_are_stabilized_unless_told_otherwise(name, arguments):
+    rng = np.random.default_rng(8)
+    layer = Case(layers.Dense, (6,), {"units": 5}).layer(rng)
+    x, start = nice_inputs(rng, (6,), 5), nice(rng, (5, 5))
+    (linear,) = reference.linears_of(layer, (6,))
+    found = analyze(chain((6,), layer), Rule(name, arguments).library, x, start)
+    assert_close(found, linear.relevance(Rule(name, {**arguments, "stabilizer": 1e-6}).reference, x, start))
 
 
 @examples(12)
@@ -508,16 +517,15 @@ def test_batch_normalization_leaves_the_other_uses_of_its_linear_layer_alone():
     assert_close(tf_lrp.Analyzer(model, preset=rule.library).twin(x), model(x))
 
 
-@pytest.mark.parametrize("name", ["ZRule", "Epsilon"])
-def test_batch_normalization_alone_is_a_diagonal_linear_layer(name):
+@pytest.mark.parametrize("name", ["ZRule", "Flat"])
+def test_batch_normalization_alone_is_a_diagonal_linear_layer_with_the_z_rule(name):
     rng = np.random.default_rng(0)
     normalization = Case(layers.BatchNormalization, (3, 4), {"epsilon": 0.25}).layer(rng)
     model = chain((3, 4), normalization)
     x = nice_inputs(rng, (3, 4), 4)
     start = start_relevance(rng, model, 4)
-    rule = Rule(name, {"epsilon": 0.25} if name == "Epsilon" else {})
     (diagonal,) = reference.linears_of(normalization, (3, 4))
-    assert_close(analyze(model, rule.library, x, start), diagonal.relevance(rule.reference, x, start))
+    assert_close(analyze(model, Rule(name, {}).library, x, start), diagonal.relevance(reference.z_rule, x, start))
 
 
 @pytest.mark.parametrize("activation", ["relu", "leaky_relu", "elu", "tanh", "sigmoid", "softplus", "gelu", "silu"])
@@ -549,6 +557,24 @@ def test_the_relevance_of_a_stripped_head_starts_at_its_logits(activation):
 # --- Pooling, merging, structure --------------------------------------------------------------------------------------
 
 
+def z_at_pools_and_sums(rule):
+    """A rule for the layers with weights, and LRP-z at pools and sums (which an all-epsilon preset stabilizes)."""
+    if rule.name != "Epsilon":
+        return rule.library
+    shared = select.kind("average_pooling", "add", "subtract", "average")
+    return tf_lrp.Preset([(shared, library_rules.ZRule()), (select.all(), rule.library)])
+
+
+def test_an_all_epsilon_preset_stabilizes_pools_and_sums_a_little():
+    rng = np.random.default_rng(5)
+    layer = layers.GlobalAveragePooling1D(dtype="float64")
+    x, start = nice_inputs(rng, (3, 2), 4), nice(rng, (4, 2))
+    (linear,) = reference.linears_of(layer, (3, 2))
+    for epsilon, used in ((0.25, 1e-6), (1e-9, 1e-9)):
+        expected = linear.relevance(reference.rule("Epsilon", epsilon=used), x, start)
+        assert_close(analyze(chain((3, 2), layer), library_rules.Epsilon(epsilon), x, start), expected)
+
+
 @pytest.mark.parametrize("family", POOLINGS)
 @examples(25)
 @given(data=st.data(), seed=seeds, rule=rules(), batch=st.sampled_from([5, 1]))
@@ -566,7 +592,7 @@ def test_pooling(family, data, seed, rule, batch):
         arguments = pooling_arguments(layer, case)
         shape = reference.max_pooling(x, *arguments)[0].shape
         expected = reference.max_pooling_relevance(x, start.reshape(shape), *arguments)
-    found = analyze(model, rule.library, x.astype(case.dtype), start.astype(case.dtype))
+    found = analyze(model, z_at_pools_and_sums(rule), x.astype(case.dtype), start.astype(case.dtype))
     assert_close(found, expected, TOLERANCE if case.dtype == "float64" else 1e-5)
 
 
@@ -614,7 +640,7 @@ def test_merging(merge, seed, rule, number, batch, shape):
     x[1] = np.where(rng.random(x[1].shape) < 0.3, x[0], x[1])  # ties
     x[1] = np.where(rng.random(x[1].shape) < 0.2, -x[0], x[1])  # sums of zero
     start = start_relevance(rng, model, batch)
-    found = analyze(model, rule.library, x, start)
+    found = analyze(model, z_at_pools_and_sums(rule), x, start)
     assert len(found) == number
     for one, expected in zip(found, relevance(x, start), strict=True):
         assert_close(one, expected)
@@ -647,7 +673,7 @@ def test_add_with_an_input_that_is_broadcast():
     x, start = [nice_inputs(rng, (3, 4), 2), nice_inputs(rng, (1, 4), 2)], nice(rng, (2, 3, 4))
     first, second = reference.add_relevance([x[0], np.repeat(x[1], 3, axis=1)], start)
     for merge in (layers.Add(dtype="float64"), lambda tensors: tensors[0] + tensors[1]):
-        found = analyze(keras.Model(inputs, merge(inputs)), library_rules.Epsilon(0.25), x, start)
+        found = analyze(keras.Model(inputs, merge(inputs)), library_rules.ZRule(), x, start)
         assert_close(found[0], first)
         assert_close(found[1], second.sum(axis=1, keepdims=True))
 
@@ -754,7 +780,7 @@ def test_network(name, network, data, seed, batch):
     x = nice_inputs(rng, model.input_shape[1:], batch)
     start = start_relevance(rng, model, batch)
     expected = reference.relevances(reference.steps_of(model, rule.reference), x, start)[0]
-    assert_close(analyze(model, rule.library, x, start), expected)
+    assert_close(analyze(model, z_at_pools_and_sums(rule), x, start), expected)
 
 
 def alive(steps, x, start, name):
