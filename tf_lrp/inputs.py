@@ -72,7 +72,8 @@ class InputSpec:
         shown = "(" + ", ".join(["N", *("any" if d is None else str(d) for d in expected[1:])]) + ")"
         if array.ndim == len(expected) - 1 and _fits(array.shape, expected[1:]):
             raise ValueError(
-                f"The input {tensor.name!r} needs shape {shown}, got {array.shape}: a single sample needs a batch axis, x[None]."
+                f"The input {tensor.name!r} needs shape {shown}, got {array.shape}: "
+                "a single sample needs a batch axis, x[None]."
             )
         if array.ndim != len(expected) or not _fits(array.shape[1:], expected[1:]):
             raise ValueError(f"The input {tensor.name!r} needs shape {shown}, got {array.shape}.")

@@ -75,8 +75,8 @@ def _neurons(shape):
     """How many neurons an index can name."""
     if len(shape) > 1 or shape == (None,):
         raise ValueError(
-            f"The explained output has shape (N, {', '.join(map(str, shape))}), where an index does not name a neuron: give R_init "
-            'as floats of that shape, "max_activation" (the largest of all) or "all".'
+            f"The explained output has shape (N, {', '.join(map(str, shape))}), where an index does not name a "
+            'neuron: give R_init as floats of that shape, "max_activation" (the largest of all) or "all".'
         )
     return shape[0] if shape else 1
 

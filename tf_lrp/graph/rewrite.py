@@ -115,8 +115,8 @@ def _check_pass(node):
     shapes = [t.shape for t in node.inputs]
     if shapes != [node.output.shape]:
         raise ValueError(
-            f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where one "
-            f"input and one output have the same shape, here {', '.join(map(str, shapes))} -> {node.output.shape}."
+            f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where "
+            f"one input and one output have the same shape, here {', '.join(map(str, shapes))} -> {node.output.shape}."
         )
 
 
