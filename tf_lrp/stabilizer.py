@@ -45,13 +45,21 @@ class Stabilizer:
             epsilon = tf.constant(self.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
             if self.norm_scale:
                 epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
-            one = tf.ones((), z.dtype)
-            sign = tf.where(z < 0, -one, one)
-            z = sign * tf.maximum(tf.abs(z), epsilon) if self.clip else z + epsilon * sign
-        # Below this floor R / z could overflow, and infinity times a zero activation is NaN.
-        floor = np.sqrt(np.finfo(z.dtype.as_numpy_dtype).tiny)
-        return tf.where(tf.abs(z) < floor, tf.zeros((), z.dtype), z)
+            if self.clip:
+                z = tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
+            else:
+                z += tf.where(z < 0, -epsilon, epsilon)
+        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < _floor(z.dtype), tf.zeros((), z.dtype), z)
 
     def divide(self, relevance, z):
         """relevance / stabilized z, and 0 where the stabilized z is 0."""
-        return tf.math.divide_no_nan(relevance, self(z))
+        return relevance / self(z) if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, self(z))
+
+    def _bounds(self, dtype):
+        """Whether epsilon alone keeps every denominator above the floor."""
+        return self.epsilon >= _floor(dtype) and not self.norm_scale
+
+
+def _floor(dtype):
+    """Below this R / z could overflow, and infinity times a zero activation is NaN."""
+    return np.sqrt(np.finfo(dtype.as_numpy_dtype).tiny)

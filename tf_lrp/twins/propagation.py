@@ -36,7 +36,8 @@ def fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
         addressed = relevance
         if term.where != "all":
             addressed = tf.where(z > 0 if term.where == "positive" else z < 0, relevance, tf.zeros((), relevance.dtype))
-        yield term, kernels, term.coefficient * term.stabilizer.divide(addressed, term_z), term_z, term_bias
+        quotient = term.stabilizer.divide(addressed, term_z)
+        yield term, kernels, quotient if term.coefficient == 1 else term.coefficient * quotient, term_z, term_bias
 
 
 def _mapped(of_activation, inputs):
@@ -46,13 +47,13 @@ def _mapped(of_activation, inputs):
 
 def propagate(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
     """Relevance of the inputs: a list of tensors shaped like them. Arguments as in `fractions`."""
-    total = [tf.zeros_like(x) for x in inputs]
+    total = None
     for term, kernels, quotient, _, _ in fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
         for (of_activation, _), mapped_kernel in zip(term.parts, kernels, strict=True):
             shares = transpose(affine, inputs, mapped_kernel, quotient)
             if of_activation is not ones:
                 shares = [of_activation(x) * share for x, share in zip(inputs, shares, strict=True)]
-            total = [t + share for t, share in zip(total, shares, strict=True)]
+            total = shares if total is None else [t + share for t, share in zip(total, shares, strict=True)]
     return total
 
 
