@@ -379,3 +379,64 @@ def test_the_table_of_rules_is_readable(model):
     text = str(table)
     assert "conv2" in text
     assert "why" in text
+
+
+# -- global state of the user -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16", "float16", "float64"])
+def test_a_global_dtype_policy(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        layers = [L.Rescaling(2.0), L.SeparableConv2D(4, 3, activation="relu"), L.BatchNormalization(), L.PReLU()]
+        layers += [L.MaxPooling2D(), L.Flatten(), L.Dense(3, activation=L.Softmax())]
+        model = randomize(keras.Sequential([keras.Input((8, 8, 3)), *layers]))
+        analyzer = tf_lrp.Analyzer(model, "cmp_a2_flat", strip_softmax=False)
+        relevance = analyzer.analyze(pictures(dtype="float64"))
+        balance = analyzer.conservation(pictures())
+    finally:
+        keras.config.set_dtype_policy(before)
+    assert relevance.dtype == ("float64" if policy == "float64" else "float32")
+    assert np.isfinite(relevance).all()
+    assert abs(balance.rounding) < 1e-4 * max(1, abs(balance.input))
+
+
+def test_fixed_batches_are_kept_whole():
+    model = randomize(keras.Sequential([keras.Input(batch_shape=(40, 6)), L.Dense(3)]))
+    x = np.ones((40, 6), "float32")
+    assert tf_lrp.Analyzer(model, "z", batch_size=7).analyze(x).shape == x.shape
+    with pytest.raises(ValueError, match="built for batches of 40"):
+        tf_lrp.Analyzer(model, "z").analyze(x[:3])
+
+
+def test_a_model_that_returns_its_input():
+    inputs = keras.Input((4,))
+    analyzer = tf_lrp.Analyzer(keras.Model(inputs, inputs), "z")
+    x = np.array([[1.0, -2.0, 3.0, 0.0]], "float32")
+    np.testing.assert_array_equal(analyzer.analyze(x), [[0, 0, 3, 0]])
+    assert analyzer.conservation(x).input == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"batch_size": 0}, ValueError, "batch_size needs"),
+        ({"batch_size": 2.5}, ValueError, "batch_size needs"),
+        ({"batch_size": True}, ValueError, "batch_size needs"),
+        ({"neuron_selection": [[0], [1, 2], [0], [0], [0]]}, ValueError, "no rectangular array"),
+        ({"neuron_selection": [[]] * 5}, ValueError, "is empty"),
+        ({"layers": 3}, TypeError, "layers is a list of layer names"),
+    ],
+)
+def test_wrong_arguments_say_what_was_expected(analyzer, x, arguments, error, message):
+    with pytest.raises(error, match=message):
+        analyzer.analyze(x, **arguments)
+
+
+def test_call_checks_what_it_can_see(analyzer, x):
+    with pytest.raises(ValueError, match="no neuron 7"):
+        analyzer(x, 7)
+    with pytest.raises(ValueError, match=r"needs shape \(None, 8, 8, 3\), got \(5, 8, 8, 1\)"):
+        analyzer(tf.ones((5, 8, 8, 1)))
+    assert list(analyzer.analyze(x, layers=[])) == ["input"]

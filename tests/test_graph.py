@@ -345,3 +345,79 @@ def test_a_product_of_two_branches_has_no_rule():
     inputs = keras.Input((4,))
     with pytest.raises(tf_lrp.UnsupportedLayerError, match="Multiply"):
         tf_lrp.Analyzer(keras.Model(inputs, inputs * L.Dense(4)(inputs)), "z")
+
+
+# -- things that look like something else -------------------------------------------------------------------------------
+
+
+def test_a_nested_model_called_with_a_dict_gets_its_inputs_by_name():
+    z, a = keras.Input((6,), name="z"), keras.Input((6,), name="a")
+    inner = keras.Model([z, a], L.Dense(3)(L.Subtract()([z, a])))
+    x, y = keras.Input((6,)), keras.Input((6,))
+    model = randomize(keras.Model([x, y], inner({"z": x, "a": y})))
+    values = [pictures(2, seed=s).reshape(2, -1)[:, :6] for s in (0, 1)]
+    np.testing.assert_allclose(tf_lrp.Analyzer(model, "z").twin(values).numpy(), model(values).numpy(), rtol=1e-5)
+
+
+def test_a_users_function_with_a_heads_name_stays():
+    def sigmoid(x):
+        return 2 * x + 1
+
+    class Softmax(L.Layer):
+        def call(self, x):
+            return 2 * x + 1
+
+    x = pictures(2).reshape(2, -1)[:, :6]
+    model = randomize(keras.Sequential([keras.Input((6,)), L.Dense(3, activation=sigmoid)]))
+    np.testing.assert_allclose(tf_lrp.Analyzer(model, "z").twin(x).numpy(), model(x).numpy(), rtol=1e-5)
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Softmax"):
+        tf_lrp.Analyzer(keras.Sequential([keras.Input((6,)), L.Dense(3), Softmax()]), "z")
+
+
+def test_a_mask_is_not_dropped():
+    inputs, mask = keras.Input((4, 2)), keras.Input((4,), dtype="bool")
+    model = keras.Model([inputs, mask], L.GlobalAveragePooling1D()(inputs, mask=mask))
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="called with a mask"):
+        tf_lrp.Analyzer(model, "z")
+
+
+def nonnegative_last(h):
+    return gather(canonize(unroll(keras.Model(h[0], L.Dense(2, name="last")(h[1])))))[-1].nonnegative
+
+
+def test_signs_are_only_claimed_where_they_are_certain():
+    x = keras.Input((4,))
+    h = L.ReLU()(x)
+    minus_one = -np.ones((1, 4), "float32")
+    claims = {
+        "relu": h,
+        "leaky relu of relu": L.LeakyReLU()(h),
+        "leaky with a threshold": L.ReLU(negative_slope=0.5, threshold=1.0)(h),
+        "minimum with a constant": keras.ops.minimum(h, -0.3),
+        "maximum with a negative constant": keras.ops.maximum(x, -0.3),
+        "maximum with zero": keras.ops.maximum(x, 0.0),
+        "relu plus a constant": h + minus_one,
+        "concatenated with a constant": keras.ops.concatenate([h, keras.ops.zeros_like(h) - 1.0]),
+    }
+    assert {name for name, t in claims.items() if nonnegative_last((x, t))} == {
+        "relu",
+        "leaky relu of relu",
+        "maximum with zero",
+    }
+
+
+def test_maximum_with_a_constant_is_a_function_of_its_input():
+    x = keras.Input((4,))
+    model = randomize(keras.Model(x, L.Dense(3)(keras.ops.maximum(L.Dense(4, name="d1")(x), 0.0))))
+    value = pictures(2).reshape(2, -1)[:, :4]
+    analyzer = tf_lrp.Analyzer(model, "flat")
+    np.testing.assert_allclose(analyzer.twin(value).numpy(), model(value).numpy(), rtol=1e-5)
+    maps = analyzer.analyze(value, layers=["d1"])
+    np.testing.assert_allclose(maps["d1"].sum(axis=1), model(value).numpy().max(axis=1), rtol=1e-5)
+
+
+def test_a_quantized_layer_is_named_as_such():
+    model = keras.Sequential([keras.Input((8,)), L.Dense(4)])
+    model.quantize("int8")
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="is quantized"):
+        tf_lrp.Analyzer(model, "z")

@@ -13,6 +13,7 @@ from keras import tree
 
 from tf_lrp import conservation, keras_internals, neurons, tables
 from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.graph.nodes import model_of
 from tf_lrp.inputs import InputSpec
 from tf_lrp.presets import as_preset
 
@@ -60,8 +61,7 @@ class Analyzer:
         strip_softmax=True,
         fold_batchnorm=True,
     ):
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
+        _check_batch_size(batch_size)
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         self.preset = as_preset(preset)
@@ -113,9 +113,14 @@ class Analyzer:
         selection = neurons.check(neuron_selection, samples, explained.shape, explained.dtype)
         names = self._layer_names(layers)
 
+        if batch_size is not None:
+            _check_batch_size(batch_size)
+        # A model built for one batch size takes no other.
+        batch_size = self._inputs.tensors[0].shape[0] or batch_size or self.batch_size
+
         parts = []
         for values in _portions(selection):
-            batches = self._batches(samples, batch_size or self.batch_size, self.verbose if verbose is None else verbose)
+            batches = self._batches(samples, batch_size, self.verbose if verbose is None else verbose)
             found = [
                 self._run(
                     [tf.constant(a[chosen]) for a in arrays],
@@ -139,7 +144,7 @@ class Analyzer:
         """
         leaves, pack = self._inputs.flatten(x)
         names, target = self._layer_names(layers), self._target(output)
-        selection = neurons.check_tensor(neuron_selection, self.twin.outputs[target].dtype)
+        selection = neurons.check_tensor(neuron_selection, self.twin.outputs[target])
         tensors = self._inputs.tensors_of(leaves)
         if selection.mode == "index" and selection.values.shape.rank == 0:
             selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
@@ -178,9 +183,9 @@ class Analyzer:
         return self._runs[key](inputs) if selection.values is None else self._runs[key](inputs, selection.values)
 
     def _compiled(self, mode, targets, names, target):
-        inner = [t for name in names for t in self._rewritten.results[name]]
+        inner = [t for name in names or () for t in self._rewritten.results[name]]
         outputs = self.twin.outputs
-        probe = keras.Model(self.twin.inputs, [outputs[target], *inner], name=f"{self.twin.name}_probe")
+        probe = model_of(self.twin.inputs, [outputs[target], *inner])
 
         def explain(inputs, values=None):
             with tf.GradientTape(persistent=targets is not None, watch_accessed_variables=False) as tape:
@@ -213,7 +218,7 @@ class Analyzer:
     def _pack(self, flat, names, pack):
         count = len(self._inputs.tensors)
         relevance = pack(flat[:count])
-        if not names:
+        if names is None:
             return relevance
         maps, rest = {"input": relevance}, flat[count:]
         for name in names:
@@ -249,7 +254,9 @@ class Analyzer:
 
     def _layer_names(self, layers):
         if layers is None:
-            return ()
+            return None
+        if not isinstance(layers, (str, list, tuple)):
+            raise TypeError(f"layers is a list of layer names, got {type(layers).__name__}: {layers!r}.")
         names = (layers,) if isinstance(layers, str) else tuple(layers)
         for name in names:
             if name not in self._rewritten.results:
@@ -280,6 +287,11 @@ class RuleTable(tuple):
     __repr__ = __str__
 
 
+def _check_batch_size(batch_size):
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
+        raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
+
+
 def _portions(selection):
     """The selection's values in portions that fit one graph."""
     if selection.mode != "indices":
@@ -289,9 +301,9 @@ def _portions(selection):
 
 
 def _names_of(twin, model):
-    """One name for each output: the keys of a dict, else Keras's output names."""
+    """One name for each output: the keys of a dict (dotted where dicts are nested), else Keras's output names."""
     structure = keras_internals.output_structure(twin)
     if isinstance(structure, dict):
-        return sorted(structure)
-    names = getattr(model, "output_names", None)  # a Sequential model has none
-    return list(names or (f"output_{n}" for n in range(len(twin.outputs))))
+        return [".".join(map(str, path)) for path, _ in tree.flatten_with_path(structure)]
+    names = getattr(model, "output_names", ())  # a Sequential model has none
+    return list(names) if len(names) == len(twin.outputs) else [f"output_{n}" for n in range(len(twin.outputs))]

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from dataclasses import dataclass
 
-import keras
 import tensorflow as tf
 from keras import tree
 
 from tf_lrp import neurons, tables
+from tf_lrp.graph.nodes import model_of
 from tf_lrp.twins import RoutingTwin
 
 
@@ -107,12 +107,12 @@ def accountant(rewritten, mode, target):
     twin, steps = rewritten.model, rewritten.steps
     explained = tree.flatten(twin.outputs)[target]
     inner = list({id(t): t for step in steps for t in step.outputs}.values())
-    probe = keras.Model(twin.inputs, [explained, *inner])
+    probe = model_of(twin.inputs, [explained, *inner])
 
     def balance_sheet(inputs, selected):
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
-            output, *reached = probe(inputs, training=False)
+            output, *reached = tree.flatten(probe(inputs, training=False))
         start = neurons.initial_relevance(mode, selected, output)
         sources = [*inputs, *reached]
         found = tape.gradient(output, sources, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)

@@ -15,6 +15,14 @@ class InputSpec:
     """
 
     def __init__(self, structure):
+        nested = (
+            structure.values() if isinstance(structure, dict) else structure if isinstance(structure, (list, tuple)) else ()
+        )
+        if any(isinstance(entry, (dict, list, tuple)) for entry in nested):
+            raise ValueError(
+                "The model takes its inputs in a nested structure; explain one that takes a flat list or dict: "
+                "keras.Model(keras.tree.flatten(model.input), model.output)."
+            )
         self.structure = structure
         self.tensors = tree.flatten(structure)
         self.names = [t.name for t in self.tensors]
@@ -36,7 +44,7 @@ class InputSpec:
                 )
             return [x[k] for k in keys], lambda leaves: {k: leaves[keys.index(k)] for k in x}
         single = len(self.tensors) == 1
-        in_list = isinstance(x, (list, tuple)) and len(x) == len(self.tensors) and all(_is_array(leaf) for leaf in x)
+        in_list = isinstance(x, (list, tuple)) and len(x) == len(self.tensors)
         if in_list and not (single and np.ndim(x[0]) < len(self.tensors[0].shape)):
             return list(x), lambda leaves: type(x)(leaves)
         if single:
@@ -95,18 +103,14 @@ class InputSpec:
         converted = []
         for leaf, tensor in zip(leaves, self.tensors, strict=True):
             value = tf.cast(leaf, tensor.dtype) if tf.is_tensor(leaf) else tf.convert_to_tensor(leaf, tensor.dtype)
-            if value.shape.rank is not None and value.shape.rank != len(tensor.shape):
-                raise ValueError(f"The input {tensor.name!r} needs rank {len(tensor.shape)}, got shape {value.shape}.")
+            if not value.shape.is_compatible_with(tensor.shape):
+                raise ValueError(f"The input {tensor.name!r} needs shape {tuple(tensor.shape)}, got {tuple(value.shape)}.")
             converted.append(value)
         return converted
 
     def pack(self, leaves):
         """A flat list in the model's own structure."""
         return tree.pack_sequence_as(self.structure, leaves)
-
-
-def _is_array(leaf):
-    return isinstance(leaf, np.ndarray) or tf.is_tensor(leaf) or hasattr(leaf, "__array__") or isinstance(leaf, (list, tuple))
 
 
 def _fits(shape, expected):

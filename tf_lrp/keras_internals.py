@@ -7,9 +7,13 @@ model inside a Sequential (`_functional`) and the operation classes behind ``x +
 from __future__ import annotations
 
 import keras
+from keras.src.backend import AutocastScope
 from keras.src.models.functional import Functional
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
+
+#: Context in which float variables are read in a given type.
+reading_variables_as = AutocastScope
 
 Add = numpy_operations.Add
 Subtract = numpy_operations.Subtract
@@ -79,6 +83,13 @@ def output_structure(functional):
     return functional._outputs_struct
 
 
+def flat_inputs(functional, inputs):
+    """What a model is called on, as a flat list in the order of its inputs: a dict goes by the inputs' names, as in Keras."""
+    if isinstance(inputs, dict) and not isinstance(functional._inputs_struct, dict):
+        return [inputs[t.name] for t in functional.inputs]
+    return keras.tree.flatten(inputs)
+
+
 def run_through_graph(functional, inputs, call):
     """Walks the graph in topological order without touching the model's layers.
 
@@ -94,4 +105,4 @@ def run_through_graph(functional, inputs, call):
     def stand_in(operation):
         return lambda *args, **kwargs: call(operation, *args, **kwargs)
 
-    return functional._run_through_graph(inputs, operation_fn=stand_in)
+    return functional._run_through_graph(flat_inputs(functional, inputs), operation_fn=stand_in)

@@ -40,7 +40,12 @@ def check(selection, samples, output_shape, dtype):
         if mode not in ("max_activation", "all"):
             raise ValueError(f'neuron_selection as a word is "max_activation" or "all", got {selection!r}.')
         return Selection(mode)
-    values = np.asarray(selection)
+    try:
+        values = np.asarray(selection)
+    except ValueError as error:
+        raise ValueError(f"neuron_selection is no rectangular array: {error}.") from None
+    if not values.size:
+        raise ValueError(f"neuron_selection is empty (shape {values.shape}): there is nothing to explain.")
     if values.dtype == bool or values.dtype.kind not in "iuf":
         raise TypeError(
             "neuron_selection is a neuron's index, one index per sample, (N, K) indices, or R_init as floats of the output's "
@@ -63,12 +68,16 @@ def check(selection, samples, output_shape, dtype):
             f"Integer neuron_selection is one index, one per sample, shape ({samples},), or K per sample, shape "
             f"({samples}, K); got shape {values.shape}."
         )
-    outside = values[(values < 0) | (values >= neurons)]
-    if outside.size:
-        raise ValueError(f"There is no neuron {outside.flat[0]}: the output has the neurons 0 to {neurons - 1}.")
+    _check_range(values, neurons)
     if values.ndim == 0:
         values = np.full(samples, values)
     return Selection("index" if values.ndim == 1 else "indices", values.astype("int32"))
+
+
+def _check_range(values, neurons):
+    outside = values[(values < 0) | (values >= neurons)]
+    if outside.size:
+        raise ValueError(f"There is no neuron {outside.flat[0]}: the output has the neurons 0 to {neurons - 1}.")
 
 
 def _neurons(shape):
@@ -81,13 +90,22 @@ def _neurons(shape):
     return shape[0] if shape else 1
 
 
-def check_tensor(selection, dtype):
-    """As `check` for tensors whose values are not known yet: only type and rank can be looked at."""
+def check_tensor(selection, output):
+    """As `check` for tensors whose values are not known yet: only type and rank can be looked at.
+
+    Args:
+        selection: as for `check`; what is no tensor is known and checked for neurons that are not there.
+        output: symbolic tensor of the explained output.
+    """
     if selection is None or isinstance(selection, str):
         return check(selection, None, (None,), None)
+    if not tf.is_tensor(selection):
+        known = np.asarray(selection)
+        if known.dtype.kind in "iu":
+            _check_range(known, _neurons(tuple(output.shape)[1:]))
     values = tf.convert_to_tensor(selection)
     if values.dtype.is_floating:
-        return Selection("relevance", tf.cast(values, dtype))
+        return Selection("relevance", tf.cast(values, output.dtype))
     if not values.dtype.is_integer or values.shape.rank is None or values.shape.rank > 2:
         raise TypeError(
             f"neuron_selection needs integers of rank 0, 1 or 2, or floats; got {values.dtype.name} {values.shape}."

@@ -12,6 +12,7 @@ from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
+from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.nodes import Graph
 
 logger = logging.getLogger("tf_lrp")
@@ -73,8 +74,10 @@ def strip_softmax(graph):
 
     def stripped(tensor):
         node = producers.get(id(tensor))
-        while node is not None and _is_head(node.operation):
-            logger.debug("Explaining the logits: %r (%s) at the output is left out.", node.name, _function_name(node.operation))
+        while node is not None and activation_name(node.operation) in _HEADS:
+            logger.debug(
+                "Explaining the logits: %r (%s) at the output is left out.", node.name, activation_name(node.operation)
+            )
             tensor = node.inputs[0]
             node = producers.get(id(tensor))
         return tensor
@@ -140,16 +143,6 @@ def _leaf(node, name):
 
 def _like(tensor):
     return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
-
-
-def _is_head(operation):
-    return _function_name(operation) in _HEADS
-
-
-def _function_name(operation):
-    if isinstance(operation, keras.layers.Activation):
-        return getattr(operation.activation, "__name__", "")
-    return {"Softmax": "softmax", "Sigmoid": "sigmoid", "LogSoftmax": "log_softmax"}.get(type(operation).__name__, "")
 
 
 def _pruned(graph: Graph):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import keras
+import numpy as np
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
+from tf_lrp.graph.activations import activation_name
+from tf_lrp.graph.nodes import constants_in
 from tf_lrp.rules import Pass, Rule, WinnerTakesAll
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
@@ -87,6 +89,8 @@ def _kinds(node):
         return frozenset({"pooling", "max_pooling", "global_pooling"})
     if isinstance(operation, _MAX_POOLING):
         return frozenset({"pooling", "max_pooling"})
+    if isinstance(operation, (K.Maximum, K.Minimum)) and len(node.inputs) == 1:
+        return frozenset({"activation"})  # max(x, 0) is a function of x
     if isinstance(operation, (L.Maximum, K.Maximum)):
         return frozenset({"merge", "maximum"})
     if isinstance(operation, (L.Minimum, K.Minimum)):
@@ -126,8 +130,12 @@ def _nonnegative_tensors(graph, kinds):
 
 
 def _stays_nonnegative(node, kinds, all_inputs, any_input):
+    if isinstance(node.operation, K.Maximum):
+        return any_input or any(np.all(np.asarray(c) >= 0) for c in constants_in((node.args, node.kwargs)))
+    if constants_in((node.args, node.kwargs)):
+        return False
     if "activation" in kinds:
-        function = _function_name(node.operation)
+        function = activation_name(node.operation)
         return function in _NONNEGATIVE_FUNCTIONS or (all_inputs and function in _SIGN_PRESERVING_FUNCTIONS)
     if "maximum" in kinds:
         return any_input
@@ -148,17 +156,3 @@ _SIGN_KEEPING = (
     L.Identity, K.Concatenate, K.Reshape, K.Transpose, K.GetItem,
     K.Squeeze, K.ExpandDims,
 )  # fmt: skip
-
-
-def _function_name(operation):
-    """The name of an activation in the spelling of keras.activations."""
-    if isinstance(operation, L.Activation):
-        name = getattr(operation.activation, "__name__", "")
-        # A user's function may carry a well-known name.
-        return name if operation.activation is getattr(keras.activations, name, None) else ""
-    if isinstance(operation, L.ReLU):
-        return "leaky_relu" if operation.negative_slope else "relu"
-    name = type(operation).__name__
-    return {"LeakyReLU": "leaky_relu", "LeakyRelu": "leaky_relu", "ELU": "elu", "HardSigmoid": "hard_sigmoid",
-            "HardSilu": "hard_silu", "HardTanh": "hard_tanh", "TanhShrink": "tanh_shrink", "SoftShrink": "soft_shrink",
-            "HardShrink": "hard_shrink"}.get(name, name.lower())  # fmt: skip

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine import Affine
@@ -41,6 +43,13 @@ class Node:
     def output(self):
         """Its first (mostly its only) output."""
         return self.outputs[0]
+
+
+def model_of(inputs, outputs, name=None):
+    """A keras.Model that takes its inputs as they are, whatever type the global policy would cast them to."""
+    model = keras.Model(inputs, outputs, name=name)
+    model.autocast = False
+    return model
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +93,12 @@ class Graph:
         graph = replace(self, **changes)
         nodes = tuple(replace(n, args=swap(n.args), kwargs=swap(n.kwargs)) for n in graph.nodes)
         return replace(graph, nodes=nodes, outputs=swap(graph.outputs), results=swap(graph.results))
+
+
+def constants_in(structure):
+    """The arrays and floats in a nested structure: operands that no layer computes. (Integers say axes and shapes.)"""
+    leaves = tree.flatten(structure)
+    return [leaf for leaf in leaves if isinstance(leaf, float | np.ndarray | np.generic | tf.Tensor | keras.Variable)]
 
 
 def tensors_in(structure):

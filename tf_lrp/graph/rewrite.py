@@ -10,7 +10,7 @@ from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.facts import Facts, gather
-from tf_lrp.graph.nodes import Graph, Node
+from tf_lrp.graph.nodes import Graph, Node, model_of
 from tf_lrp.rules import Pass
 from tf_lrp.twins import AffineTwin, PassTwin, Twin, twin_class_of
 
@@ -64,7 +64,9 @@ def rewrite(graph: Graph, preset, name):
         UnsupportedLayerError: if a node has no twin.
         ValueError: if a rule does not fit its layer.
     """
-    inputs = tree.map_structure(_input_like, graph.inputs)
+    # Keras gives an input the default type, not that of the layers: one of them in float64 asks for float64 relevance.
+    wide = any(_float_type(node.output) == "float64" for node in graph.nodes)
+    inputs = tree.map_structure(lambda t: _input_like(t, "float64" if wide else _float_type(t)), graph.inputs)
     tensors = {id(old): new for old, new in zip(tree.flatten(graph.inputs), tree.flatten(inputs), strict=True)}
 
     def current(structure):
@@ -78,7 +80,7 @@ def rewrite(graph: Graph, preset, name):
         outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
         steps.append(Step(node, facts, choice, twin, taken, outputs))
-    model = keras.Model(inputs, current(graph.outputs), name=name)
+    model = model_of(inputs, current(graph.outputs), name)
     kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
     return Rewritten(model, tuple(steps), kept)
 
@@ -87,9 +89,9 @@ def _float_type(tensor):
     return "float64" if tensor.dtype == "float64" else "float32"
 
 
-def _input_like(tensor):
+def _input_like(tensor, dtype):
     # Relevance of an integer picture is real, so the twin takes floats.
-    return keras.Input(batch_shape=tensor.shape, dtype=_float_type(tensor), name=tensor.name)
+    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 
 
 def _twin(node, facts, choice):
@@ -102,10 +104,10 @@ def _twin(node, facts, choice):
     }
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
         _check_pass(node)
-        return PassTwin(**arguments)
     if node.affine is not None:
         return AffineTwin(affine=node.affine, nonnegative=facts.nonnegative, **arguments)
-    twin_class = twin_class_of(node.operation)
+    passes = isinstance(choice.rule, Pass) and (choice.addressed or "activation" in facts.kinds) and len(node.inputs) == 1
+    twin_class = PassTwin if passes else twin_class_of(node.operation)
     if twin_class is None or not twin_class.supports(node.inputs):
         raise UnsupportedLayerError(_no_twin(node))
     return twin_class(**arguments)
@@ -122,6 +124,11 @@ def _check_pass(node):
 
 def _no_twin(node):
     layer_class = type(node.operation).__name__
+    if getattr(node.operation, "quantization_mode", None):
+        return (
+            f"The layer {node.name!r} of class {layer_class} is quantized, and the kernel it applies has no relevance rule: "
+            "explain the model as it was before."
+        )
     shapes = ", ".join(str(t.shape) for t in node.inputs)
     return (
         f"The layer {node.name!r} of class {layer_class} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape}) has no "

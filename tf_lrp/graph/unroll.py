@@ -9,7 +9,7 @@ from keras import tree
 
 from tf_lrp import keras_internals
 from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.graph.nodes import Graph, Node
+from tf_lrp.graph.nodes import Graph, Node, tensors_in
 
 
 def unroll(model):
@@ -69,6 +69,11 @@ def _walk(functional, inputs, path, nodes):
 
     def record(operation, *args, **kwargs):
         here = (*path, operation.name)
+        if tensors_in(kwargs.get("mask")):
+            raise UnsupportedLayerError(
+                f"The layer {operation.name!r} of class {type(operation).__name__} (at {'/'.join(here)}) is called with a "
+                "mask, which has no relevance rule: leave the mask out, or put its effect into the inputs."
+            )
         # Inference is explained, whatever the model was called with.
         kwargs = {k: v for k, v in kwargs.items() if k not in ("training", "mask")}
         if isinstance(operation, keras.Model):

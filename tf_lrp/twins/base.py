@@ -8,6 +8,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp import keras_internals
+
 
 def with_relevance(output, inputs, backward):
     """``output`` as it is, with ``backward`` in place of its gradient.
@@ -60,7 +62,9 @@ class Twin(keras.layers.Layer):
     def compute(self, *inputs):
         """What the original computes, in this twin's type (its ``__call__`` would cast to the original's)."""
         args, kwargs = self._fill_in(inputs)
-        return self.operation.call(*args, **kwargs)
+        with keras_internals.reading_variables_as(self.compute_dtype):
+            outputs = self.operation.call(*args, **kwargs)
+        return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype), outputs)
 
     def call(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} does not say how relevance goes through it")

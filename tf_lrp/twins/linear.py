@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keras
 
-from tf_lrp.rules import WinnerTakesAll
+from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
 
@@ -36,6 +36,8 @@ class AffineTwin(Twin):
         kernel, bias, z = self._evaluate(inputs)
 
         def backward(relevance):
+            if isinstance(self.rule, Pass):
+                return [relevance]
             return propagate(self.affine, self.rule, inputs, kernel, bias, z, relevance, self.nonnegative)
 
         return with_relevance(z, inputs, backward)
@@ -46,5 +48,7 @@ class AffineTwin(Twin):
         return keras.KerasTensor(spec.shape, dtype=self.compute_dtype)
 
     def absorbed(self, inputs, relevance):
+        if isinstance(self.rule, Pass):
+            return {}
         kernel, bias, z = self._evaluate(inputs)
         return absorbed(self.affine, self.rule, inputs, kernel, bias, z, relevance, self.nonnegative)
