@@ -144,7 +144,7 @@ def relevances(net, dtype, method):
     neurons = np.stack([golden["argmax"], np.full(len(golden["x"]), golden["index"])], axis=1)
     inside = LAYERS[net] if method in INSIDE else ()
     maps = analyzer.analyze(golden["x"], neurons, layers=inside)
-    at_input = maps["input"] if inside else maps
+    at_input = maps["input"]
     if method.startswith("deep_taylor"):  # it begins at relu(logit)
         positive = np.take_along_axis(golden["logits"], neurons, axis=1) > 0
         at_input = at_input * positive.reshape(*positive.shape, *[1] * (at_input.ndim - 2)).astype(dtype)

@@ -246,7 +246,7 @@ def test_lenet5(method, dtype, lenet5, lenet5_weights):
     analyzer = tf_lrp.Analyzer(golden_models.toolbox_lenet5(lenet5_weights, dtype), LENET[method])
     inside = LENET_MODULES[:-1] if method in LENET_INSIDE else ()
     maps = analyzer.analyze(lenet5["x"], layers=inside)
-    at_input = maps["input"] if inside else maps
+    at_input = maps["input"]
     found = [at_input]
     if method in LENET_OTHER_CLASS:
         found.append(analyzer.analyze(lenet5["x"], lenet5["R_onehot_other"]))

@@ -167,7 +167,7 @@ def relevances(net, dtype, method):
         np.concatenate([initial_relevance(net, start) for start in begin]),
         layers=sorted(set(names.values())),
     )
-    at_input = maps["input"] if names else maps
+    at_input = maps["input"]
     inside = {theirs: maps[ours][: len(x)] for theirs, ours in names.items()}
     if "avgpool" in inside:
         inside["avgpool"] = inside["avgpool"][:, np.newaxis, np.newaxis]

@@ -265,10 +265,10 @@ class Explainer:
         classifier: `Classifier`.
         preset: as `Analyzer` takes it.
         target: from `target`.
-        layers: names of layers whose relevance is wanted too, or None.
+        layers: names of layers whose relevance is wanted too.
     """
 
-    def __init__(self, classifier, preset, target, layers=None):
+    def __init__(self, classifier, preset, target, layers=()):
         self.classifier, self.target, self.layers = classifier, target, layers
         self.analyzer = Analyzer(classifier.model, preset, verbose=False)
 
@@ -283,7 +283,6 @@ class Explainer:
         outputs = np.asarray(self.classifier.model(x, training=False), np.float64)
         chosen = self.target(scores)
         maps = self.analyzer.analyze(x, chosen, layers=self.layers, batch_size=len(x))
-        maps = maps if self.layers else {"input": maps}
         return Explained(x, scores, _probabilities(outputs, scores), chosen, maps.pop("input"), maps)
 
 

@@ -174,7 +174,7 @@ def explain(
         heatmap.to_rgb([[0.0]], **colours)  # complains before the long work
         chosen, preset_label = _preset(preset)
         network = classifier.load(model, weights, classes, preprocess, size)
-        explainer = classifier.Explainer(network, chosen, classifier.target(target, network.classes), layer)
+        explainer = classifier.Explainer(network, chosen, classifier.target(target, network.classes), layer or ())
         output = _Output(explainer, Results(out), preset_label, colours)
 
     console, failed, done, files = _console(), 0, 0, 0
