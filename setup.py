@@ -10,7 +10,6 @@ setup(
     description="Layer-wise relevance propagation for Keras 3 models on TensorFlow",
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
-    license="MIT",
     python_requires=">=3.11",
     packages=find_packages(include=["tf_lrp", "tf_lrp.*"]),
     package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
