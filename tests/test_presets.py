@@ -58,13 +58,7 @@ def selected(selector):
     ids=str,
 )
 def test_selectors(selector, names):
-    got, want = selected(selector), set(names.split())
-    if isinstance(selector, (select.Index, select.Fraction)):
-        # branches have no order of their own, so ask by position
-        want = want if selector.start not in (0,) else {n for n, f in FACTS.items() if f.index == 0}
-        by_position = {n for n, f in FACTS.items() if f.index is not None and f.index >= 3}
-        want = by_position if selector == select.fraction(0.5, 1) else want
-    assert got == want
+    assert selected(selector) == set(names.split())
 
 
 def test_selectors_round_trip_and_refuse_nonsense():
@@ -153,7 +147,7 @@ def test_any_preset_round_trips():
     ("text", "message"),
     [
         ("{", "could not be read"),
-        ("[]", "a preset's JSON is an object|A preset's JSON is an object"),
+        ("[]", "A preset's JSON is an object"),
         ('{"rules": [{"select": "all", "rule": {"class": "Magic"}}]}', "Expected a rule"),
         ('{"rules": [{"select": "all", "rule": {"class": "Epsilon", "eps": 1}}]}', "does not take"),
         ('{"rules": [{"select": "all"}]}', "Expected a rule"),

@@ -28,8 +28,6 @@ Transpose = numpy_operations.Transpose
 GetItem = numpy_operations.GetItem
 Squeeze = numpy_operations.Squeeze
 ExpandDims = numpy_operations.ExpandDims
-Relu = nn_operations.Relu
-Relu6 = nn_operations.Relu6
 
 #: Element-wise functions of one tensor in keras.ops: relevance passes through them.
 ELEMENTWISE_FUNCTIONS = tuple(

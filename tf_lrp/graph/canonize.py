@@ -120,9 +120,6 @@ def _fold(graph, name):
     return graph
 
 
-REWRITES = {f.__name__: f for f in (split_activation, split_separable, strip_softmax, fold_batchnorm)}
-
-
 def canonize(graph, *, strip_heads=True, fold=True):
     """Applies the rewrites in order.
 
