@@ -273,7 +273,7 @@ def test_a_lambda_layer_is_named_with_the_ways_out():
     with pytest.raises(tf_lrp.UnsupportedLayerError) as caught:
         tf_lrp.Analyzer(lambda_model(), "epsilon")
     message = str(caught.value)
-    for part in ("'squared'", "Lambda", "(None, 4)", "twin_for", "replace the layer", "Pass()", "select.name('squared')"):
+    for part in ("'squared'", "Lambda", "(None, 4)", "register_twin", "replace the layer", "Pass()", "select.name('squared')"):
         assert part in message
 
 
@@ -297,7 +297,7 @@ def test_a_registered_twin_is_used():
     with pytest.raises(tf_lrp.UnsupportedLayerError, match="Doubled"):
         tf_lrp.Analyzer(model, "z")
 
-    @tf_lrp.twin_for(Doubled)
+    @tf_lrp.register_twin(Doubled)
     class DoubledTwin(tf_lrp.twins.PassTwin):
         pass
 

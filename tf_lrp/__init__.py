@@ -11,7 +11,7 @@ _HOMES = {
     "Stabilizer": "stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
-    "twin_for": "twins",
+    "register_twin": "twins",
     **{name: name for name in ("heatmap", "model_zoo", "presets", "rules", "select", "twins")},
 }
 

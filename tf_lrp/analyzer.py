@@ -31,14 +31,16 @@ class Analyzer:
     relevance of an input sums to that value but for what biases, stabilizers and padding take (see `conservation`).
 
     Args:
-        model: a built Keras 3 model, Sequential or Functional, with nested models, shared layers, several inputs and
-            outputs. It is not modified; later changes of its weights count.
+        model: a built Keras 3 model: Sequential, Functional or subclassed, with nested models, shared layers, several
+            inputs and outputs. It is not modified; later changes of its weights count.
         preset: a preset's name, a `tf_lrp.Preset`, or a rule from `tf_lrp.rules` for all layers with weights.
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+        inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
+            default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free.
 
     Raises:
         TypeError: if ``model`` or ``preset`` is none.
@@ -60,13 +62,14 @@ class Analyzer:
         jit_compile=False,
         strip_softmax=True,
         fold_batchnorm=True,
+        inputs=None,
     ):
         _check_batch_size(batch_size)
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         self.preset = as_preset(preset)
         self.batch_size, self.verbose, self.jit_compile = batch_size, verbose, jit_compile
-        graph = canonize(unroll(model), strip_heads=strip_softmax, fold=fold_batchnorm)
+        graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
         self._rewritten = rewrite(graph, self.preset, model.name)
         self._inputs = InputSpec(keras_internals.input_structure(self.twin))
         self._output_names = _names_of(self.twin, model)

@@ -10,7 +10,7 @@ from keras import tree
 
 from tf_lrp import neurons, tables
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.twins import RoutingTwin
+from tf_lrp.twins import StoppingTwin
 
 
 @dataclass(frozen=True)
@@ -115,9 +115,12 @@ def accountant(rewritten, mode, target):
             output, *reached = tree.flatten(probe(inputs, training=False))
         start = neurons.initial_relevance(mode, selected, output)
         sources = [*inputs, *reached]
-        found = tape.gradient(output, sources, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        # Masks and positions among them are no floats, and have no relevance.
+        real = [t for t in sources if t.dtype.is_floating]
+        found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
         ids = [id(t) for t in (*twin.inputs, *inner)]
-        values, relevances = dict(zip(ids, sources, strict=True)), dict(zip(ids, found, strict=True))
+        values = dict(zip(ids, sources, strict=True))
+        relevances = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
         rows = [_balance(step, values, relevances) for step in steps]
         return total(start), sum(map(total, found[: len(inputs)])), rows
 
@@ -142,16 +145,21 @@ def total(relevance):
 
 def _balance(step, values, relevances):
     """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone."""
+    zero = tf.zeros((), tf.float64)
+    if isinstance(step.twin, StoppingTwin):
+        return zero, zero, zero, zero, zero
     inputs = [values[id(t)] for t in step.inputs]
     received = [relevances[id(t)] for t in step.outputs]
-    sources = list({id(t): t for t in inputs}.values())
+    sources = list({id(t): t for t in inputs if t.dtype.is_floating}.values())
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         outputs = tree.flatten(step.twin(*inputs))
     handed = tape.gradient(outputs, sources, received, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    kept = step.twin.absorbed(inputs, received[0])
-    arrived, passed = sum(map(total, received)), sum(map(total, handed))
-    zero = tf.zeros((), tf.float64)
-    # A routing layer loses nothing but what it sends to zeros of its own making.
-    padding = arrived - passed if isinstance(step.twin, RoutingTwin) else zero
-    return arrived, passed, kept.get("bias", zero), kept.get("stabilizer", zero), padding
+    arrived, handed_on = sum(map(total, received)), sum(map(total, handed))
+    # What goes to operands that do not depend on the input, such as the embeddings of positions, is theirs: a bias.
+    depends = {id(t): flag for t, flag in zip(inputs, step.facts.signals, strict=True)}
+    passed = sum(total(h) for t, h in zip(sources, handed, strict=True) if depends[id(t)])
+    kept = {"bias": zero, "stabilizer": zero, "padding": zero, **step.twin.absorbed(inputs, received[0])}
+    if step.twin.remainder:
+        kept[step.twin.remainder] += arrived - handed_on
+    return arrived, passed, kept["bias"] + handed_on - passed, kept["stabilizer"], kept["padding"]

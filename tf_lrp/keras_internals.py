@@ -1,19 +1,47 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
-Used here: the graph of a Functional model (`_run_through_graph`, `_inputs_struct`, `_outputs_struct`), the Functional
-model inside a Sequential (`_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
+Used here: the history of symbolic tensors (`_keras_history`, `_inbound_nodes`, `_outbound_nodes`) and their masks
+(`_keras_mask`), the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional
+model (`_inputs_struct`, `_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
 """
 
 from __future__ import annotations
 
+import contextlib
+import threading
+
 import keras
+from keras import tree
+from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
+from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
+from keras.src.ops import core as core_operations
+from keras.src.ops import image as image_operations
+from keras.src.ops import linalg as linalg_operations
+from keras.src.ops import math as math_operations
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 
 #: Context in which float variables are read in a given type.
 reading_variables_as = AutocastScope
+
+CONVOLUTIONAL_LSTM = ConvLSTM
+CONVOLUTIONAL_LSTM_CELLS = (ConvLSTMCell,)
+
+_MODULES = (numpy_operations, nn_operations, core_operations, math_operations, image_operations, linalg_operations)
+
+
+def operation_classes(*names):
+    """The classes behind keras.ops of these names that the installed Keras has."""
+    return tuple(getattr(module, name) for name in names for module in _MODULES if hasattr(module, name))
+
+
+def operation_class(name):
+    """The class behind one operation of keras.ops."""
+    (found,) = operation_classes(name)
+    return found
+
 
 Add = numpy_operations.Add
 Subtract = numpy_operations.Subtract
@@ -22,44 +50,174 @@ Divide = numpy_operations.Divide
 TrueDivide = numpy_operations.TrueDivide
 Maximum = numpy_operations.Maximum
 Minimum = numpy_operations.Minimum
-Concatenate = numpy_operations.Concatenate
-Reshape = numpy_operations.Reshape
-Transpose = numpy_operations.Transpose
-GetItem = numpy_operations.GetItem
-Squeeze = numpy_operations.Squeeze
-ExpandDims = numpy_operations.ExpandDims
+Power = numpy_operations.Power
 
 #: Element-wise functions of one tensor in keras.ops: relevance passes through them.
-ELEMENTWISE_FUNCTIONS = tuple(
-    getattr(nn_operations, name)
-    for name in [
-        "Relu",
-        "Relu6",
-        "Sigmoid",
-        "Softplus",
-        "Softsign",
-        "Silu",
-        "LogSigmoid",
-        "LeakyRelu",
-        "HardSigmoid",
-        "HardSilu",
-        "Elu",
-        "Selu",
-        "Gelu",
-        "Celu",
-        "Glu",
-        "HardTanh",
-        "TanhShrink",
-        "SoftShrink",
-        "HardShrink",
-        "SquarePlus",
-        "SparsePlus",
-        "Threshold",
-        "Softmax",
-        "LogSoftmax",
-    ]
-    if hasattr(nn_operations, name) and name != "Glu"
-) + tuple(getattr(numpy_operations, name) for name in ("Tanh", "Exp"))
+ELEMENTWISE_FUNCTIONS = operation_classes(
+    "Relu", "Relu6", "Sigmoid", "SparseSigmoid", "Softplus", "Softsign", "SoftShrink", "SparsePlus", "Silu", "Squareplus",
+    "LogSigmoid", "LeakyRelu", "HardSigmoid", "HardSilu", "Elu", "Selu", "Gelu", "Celu", "TanhShrink", "HardTanh",
+    "HardShrink", "Threshold", "Tanh", "Exp", "Exp2", "Expm1", "Erf", "Erfc", "Erfinv", "Sin", "Cos", "Tan", "Arcsin", "Arccos",
+    "Arctan", "Sinh", "Cosh", "Arcsinh", "Arccosh", "Arctanh", "Sinc", "Absolute", "Abs", "Fabs", "Square", "Sqrt", "Rsqrt",
+    "Cbrt", "Reciprocal", "Negative", "Log", "Log10", "Log1p", "Log2", "Sign", "Floor", "Ceil", "Round", "Trunc", "NanToNum",
+    "Clip", "Power", "Logaddexp", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
+)  # fmt: skip
+
+#: Operations that leave a tensor of the same type as it is.
+CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast")
+
+#: Operations whose result says where or whether, not how much: nothing to attribute.
+INDICATORS = operation_classes(
+    "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "LogicalXor",
+    "All", "Any", "AllClose", "Isclose", "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "IsIn", "Signbit", "Argmax",
+    "Argmin", "Argsort", "Argpartition", "Nonzero", "CountNonzero", "SearchSorted", "Digitize", "Bincount", "Unique",
+    "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
+)  # fmt: skip
+
+_SIZE_OF = {"reshape": 1, "broadcast_to": 1, "tile": 1, "repeat": 1, "slice": 1, "pad": 1, "roll": 1}
+_FROM_SIZES = ("arange", "zeros", "ones", "full", "eye", "tri", "identity", "linspace")
+
+
+class SizeOf(keras.Operation):
+    """The length of one axis, known when the graph runs."""
+
+    def __init__(self, axis):
+        super().__init__()
+        self.axis = axis
+
+    def call(self, x):
+        return source_ops.shape(x)[self.axis]
+
+    def compute_output_spec(self, x):
+        return keras.KerasTensor((), dtype="int32")
+
+
+class Sized(keras.Operation):
+    """A function of keras.ops some of whose arguments are lengths that are known when the graph runs."""
+
+    def __init__(self, function, routes):
+        super().__init__(name=None)
+        self.function, self.routes = function, routes
+
+    def call(self, *args, **kwargs):
+        return self.function(*args, **kwargs)
+
+
+_tracing = threading.RLock()
+
+
+@contextlib.contextmanager
+def tracing(model):
+    """While a model's ``call`` is run on symbolic tensors.
+
+    Layers record each symbolic call in themselves; afterwards they are as they were before. And lengths that are unknown
+    (None) become symbolic numbers, as they do for TensorFlow's own symbolic tensors: ``keras.ops.shape`` returns them, and
+    the functions that take shapes accept them.
+    """
+    operations = _operations_in(model)
+    lengths = [(o, len(o._inbound_nodes), len(o._outbound_nodes)) for o in operations]
+    with _tracing, _symbolic_sizes():
+        try:
+            yield {id(o) for o in operations}
+        finally:
+            for operation, inbound, outbound in lengths:
+                del operation._inbound_nodes[inbound:]
+                del operation._outbound_nodes[outbound:]
+
+
+def _operations_in(model):
+    found = {id(layer): layer for layer in model._flatten_layers()}
+    for layer in list(found.values()):
+        found.update((id(o), o) for o in getattr(functional_of(layer), "_operations", ()))
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _symbolic_sizes():
+    replaced = []
+
+    def replace(name, make):
+        original = getattr(source_ops, name)
+        stand_in = make(original)
+        for module in (keras.ops, source_ops, core_operations, numpy_operations):
+            if getattr(module, name, None) is original:
+                replaced.append((module, name, original))
+                setattr(module, name, stand_in)
+
+    def symbolic(structure):
+        return any(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(structure))
+
+    def shape_of(original):
+        def shape(x):
+            if not isinstance(x, keras.KerasTensor):
+                return original(x)
+            return tuple(SizeOf(axis)(x) if size is None else size for axis, size in enumerate(x.shape))
+
+        return shape
+
+    def sized(original, first, routes):
+        def function(*args, **kwargs):
+            if not symbolic((args[first:], kwargs)):
+                return original(*args, **kwargs)
+            return Sized(original, routes).symbolic_call(*args, **kwargs)
+
+        return function
+
+    def reshaping(original):
+        by_size = sized(original, 1, True)
+
+        def reshape(x, newshape):
+            unknown = [isinstance(size, keras.KerasTensor) for size in newshape] if isinstance(newshape, (list, tuple)) else []
+            if sum(unknown) == 1 and -1 not in [s for s in newshape if isinstance(s, int)]:
+                newshape = tuple(-1 if is_unknown else s for is_unknown, s in zip(unknown, newshape, strict=True))
+            return by_size(x, newshape)
+
+        return reshape
+
+    try:
+        replace("shape", shape_of)
+        replace("reshape", reshaping)
+        for name, first in _SIZE_OF.items():
+            if name != "reshape":
+                replace(name, lambda original, first=first: sized(original, first, True))
+        for name in _FROM_SIZES:
+            replace(name, lambda original: sized(original, 0, False))
+        yield
+    finally:
+        for module, name, original in replaced:
+            setattr(module, name, original)
+
+
+def origin(tensor):
+    """Who made a symbolic tensor: (operation, args, kwargs, outputs, index among the outputs), or None for an input."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return None
+    node = history.operation._inbound_nodes[history.node_index]
+    return None if node.is_input else (node.operation, node.arguments.args, node.arguments.kwargs, tuple(node.outputs))
+
+
+def canonical(tensor):
+    """The tensor object that stands for this one: Keras copies tensors that it hands into nested models."""
+    history = getattr(tensor, "_keras_history", None)
+    if history is None or history.operation is None:
+        return tensor
+    return history.operation._inbound_nodes[history.node_index].outputs[history.tensor_index]
+
+
+def mask_of(tensor):
+    """The mask that travels with a symbolic tensor, or None."""
+    return getattr(tensor, "_keras_mask", None)
+
+
+def give_mask(tensor, mask):
+    """Lets a mask travel with a symbolic tensor."""
+    tensor._keras_mask = mask
+
+
+def takes(layer, argument):
+    """Whether a layer's ``call`` has a parameter of this name."""
+    signature = getattr(layer, "_call_signature", None)
+    return signature is not None and argument in signature.parameters
 
 
 def functional_of(model):
@@ -81,26 +239,12 @@ def output_structure(functional):
     return functional._outputs_struct
 
 
-def flat_inputs(functional, inputs):
-    """What a model is called on, as a flat list in the order of its inputs: a dict goes by the inputs' names, as in Keras."""
-    if isinstance(inputs, dict) and not isinstance(functional._inputs_struct, dict):
-        return [inputs[t.name] for t in functional.inputs]
-    return keras.tree.flatten(inputs)
+def built_shapes(model):
+    """The nested shapes that a subclassed model was first called on, or None if it never was."""
+    shapes = model._build_shapes_dict or {}
+    return next(iter(shapes.values())) if len(shapes) == 1 else None
 
 
-def run_through_graph(functional, inputs, call):
-    """Walks the graph in topological order without touching the model's layers.
-
-    Args:
-        functional: a Functional model.
-        inputs: nested tensors in the model's input structure.
-        call: ``call(operation, *args, **kwargs) -> outputs`` stands in for each ``operation(*args, **kwargs)``.
-
-    Returns:
-        What ``call`` returned for the model's outputs, in the model's output structure.
-    """
-
-    def stand_in(operation):
-        return lambda *args, **kwargs: call(operation, *args, **kwargs)
-
-    return functional._run_through_graph(flat_inputs(functional, inputs), operation_fn=stand_in)
+def initial_state(recurrent):
+    """The state that a recurrent layer starts from for one sample, as a list (nested for stacked cells)."""
+    return keras.layers.RNN.get_initial_state(recurrent, batch_size=1)

@@ -5,6 +5,8 @@ Sources of the named presets:
     [2] Montavon et al. 2019, "Layer-wise relevance propagation: an overview" (``lrp_overview``, ``gamma``).
     [3] Montavon et al. 2017, deep Taylor decomposition (``deep_taylor*``).
     [4] Anders et al. 2021, zennit's composites (``epsilon_*``).
+    [5] Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers".
+    [6] Ali et al. 2022, "XAI for transformers: better explanations through conservative propagation".
 """
 
 from __future__ import annotations
@@ -33,6 +35,10 @@ _RULES = {
         R.Pass,
         R.Unified,
         R.WinnerTakesAll,
+        R.SignalTakesAll,
+        R.Uniform,
+        R.Taylor,
+        R.Stop,
     )
 }
 
@@ -325,6 +331,23 @@ def lrp_overview(low=None, high=None, epsilon=1e-6, gamma=0.25):
         (select.fraction(0.45, 0.8), R.Epsilon(epsilon)),
         (select.all(), R.ZRule()),
     ]
+
+
+@_named
+def attnlrp(epsilon=0.0):
+    """AttnLRP: the factors of products and attention share evenly, softmax by Taylor, weights by LRP-z. [5]"""
+    shared = (select.kind("product", "matmul", "attention"), R.Uniform())
+    return [shared, (select.kind("softmax"), R.Taylor()), (select.all(), _linear(epsilon))]
+
+
+@_named
+def cp_lrp(epsilon=0.0):
+    """CP-LRP: attention weights and gates are constants, weights by LRP-z. [6]"""
+    return [(select.kind("product", "matmul", "attention"), R.SignalTakesAll()), (select.all(), _linear(epsilon))]
+
+
+def _linear(epsilon):
+    return R.Epsilon(epsilon) if epsilon else R.ZRule()
 
 
 def names():

@@ -15,6 +15,9 @@ Sources:
     [3] Montavon et al. 2019, "Layer-wise relevance propagation: an overview".
     [4] Lapuschkin et al. 2017, "Understanding and comparing deep neural networks for age and gender classification".
     [5] VisLRPDesigner user guide, equation 2.1 and table 2.1.
+    [6] Arras et al. 2017, "Explaining recurrent neural network predictions in sentiment analysis".
+    [7] Ali et al. 2022, "XAI for transformers: better explanations through conservative propagation".
+    [8] Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers".
 """
 
 from __future__ import annotations
@@ -59,6 +62,7 @@ class Term:
         coefficient: float, the weight of the fraction.
         bias: map of the bias added to z, or None to leave the bias out.
         stabilizer: of the denominator z.
+        spread: float, the part of what bias and stabilizer keep that is shared evenly among the inputs of each output.
         where: which outputs j the term speaks for, by the sign of the layer's pre-activation z_j = sum_i a_i w_ij + b_j:
             "all", "positive" (z_j > 0) or "negative" (z_j < 0).
     """
@@ -68,6 +72,7 @@ class Term:
     bias: Callable | None = None
     stabilizer: Stabilizer = field(default_factory=Stabilizer)
     where: str = "all"
+    spread: float = 0.0
 
 
 def signed_parts(same, opposite, nonnegative):
@@ -113,22 +118,31 @@ def _stabilizer(value):
 class Epsilon(Rule):
     """LRP-epsilon: R_i = sum_j a_i w_ij / (z_j + epsilon sign(z_j)) R_j, with z_j = sum_i a_i w_ij + b_j. [1]
 
-    The share of the bias and of epsilon is dropped.
+    The share of the bias and of epsilon is dropped, or given evenly to the N inputs of j: with ``bias_factor`` 1,
+    R_i = sum_j (a_i w_ij + (b_j + epsilon sign(z_j)) / N) / (z_j + epsilon sign(z_j)) R_j conserves relevance. [6]
 
     Args:
         epsilon: float >= 0, in units of the pre-activation.
         bias: False leaves b_j out of the denominator (iNNvestigate's IgnoreBias).
         clip, norm_scale: other forms of the stabilizer, see `Stabilizer`.
+        bias_factor: float from 0 to 1, the part of what bias and stabilizer keep that goes to the inputs.
     """
 
     epsilon: float = 1e-6
     bias: bool = True
     clip: bool = False
     norm_scale: bool = False
+    bias_factor: float = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        if not 0 <= self.bias_factor <= 1:
+            raise ValueError(f"Epsilon needs a bias_factor from 0 to 1, got bias_factor={self.bias_factor!r}.")
 
     def terms(self, nonnegative):
         stabilizer = Stabilizer(self.epsilon, self.clip, self.norm_scale)
-        return (Term(((identity, identity),), bias=identity if self.bias else None, stabilizer=stabilizer),)
+        bias = identity if self.bias else None
+        return (Term(((identity, identity),), bias=bias, stabilizer=stabilizer, spread=self.bias_factor),)
 
 
 @dataclass(frozen=True)
@@ -416,6 +430,36 @@ class Unified(Rule):
 @dataclass(frozen=True)
 class Pass(Rule):
     """R_i = R_i: relevance goes through an element-wise layer unchanged; input and output have one shape."""
+
+
+@dataclass(frozen=True)
+class Stop(Rule):
+    """R_i = 0: relevance ends here. Masks, gates and what depends on no input of the model have this rule."""
+
+
+@dataclass(frozen=True)
+class SignalTakesAll(Rule):
+    """For a product of a signal and a gate, and for attention: the signal takes all, the gate (the weights) none. [6, 7]
+
+    Where no factor looks more like a gate than another, they share evenly.
+    """
+
+
+@dataclass(frozen=True)
+class Uniform(Rule):
+    """For a product of branches, and for attention: each factor takes an equal share. [8]
+
+    R_a = R_b = R / 2 for a * b; for a matrix product each factor takes half by LRP-z,
+    R_a[i, k] = 1/2 sum_j a_ik b_kj / z_ij R_ij.
+    """
+
+
+@dataclass(frozen=True)
+class Taylor(Rule):
+    """For softmax: the first-order Taylor decomposition R_i = x_i (R_i - s_i sum_j R_j). [8]
+
+    Its zeroth-order term is dropped, so it does not conserve relevance.
+    """
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,19 @@
 """Layers as affine maps z = apply(x; kernel) + bias: one module a family, one class a layer."""
 
-from tf_lrp.affine import convolution, dense, elementwise, merging, pooling
+from tf_lrp.affine import contraction, convolution, dense, elementwise, merging, normalization, pooling
 from tf_lrp.affine.base import Affine, Weighted, affine_for, describe, registered
 
 __all__ = [
     "Affine",
     "Weighted",
     "affine_for",
+    "contraction",
     "convolution",
     "dense",
     "describe",
     "elementwise",
     "merging",
+    "normalization",
     "pooling",
     "registered",
 ]

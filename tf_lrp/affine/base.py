@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import keras
+import numpy as np
 import tensorflow as tf
+from keras import tree
 
 from tf_lrp.rules import Rule
 
@@ -25,13 +30,13 @@ class Affine:
     kinds: frozenset[str] = frozenset()
     default_rule: Rule | None = None
 
-    def __init__(self, layer, inputs=()):
-        """Describes ``layer`` as it is called on ``inputs`` (symbolic tensors)."""
+    def __init__(self, layer, call=None):
+        """Describes ``layer`` as it is called in the `Call`."""
         self.layer = layer
 
     @classmethod
-    def describes(cls, operation, inputs):
-        """Whether an operation of a registered class is affine as it is called on ``inputs``."""
+    def describes(cls, operation, call):
+        """Whether an operation of a registered class is affine as it is called in the `Call`."""
         # A quantized kernel is not the linear map's kernel.
         return not getattr(operation, "quantization_mode", None)
 
@@ -48,6 +53,10 @@ class Affine:
         """The kernel as a tensor of ``dtype``."""
         raise NotImplementedError(f"{type(self).__name__} has no kernel")
 
+    def kernel_at(self, inputs, dtype):
+        """The kernel, where it depends on the inputs: a normalization's scale is a constant of the sample."""
+        return self.kernel(dtype)
+
     def bias(self, inputs, kernel):
         """The bias as a tensor that broadcasts against z, or None.
 
@@ -60,6 +69,15 @@ class Affine:
     def apply(self, inputs, kernel):
         """The linear part, z without bias: list of tensors and a kernel (of the shape that `kernel` has) -> tensor."""
         raise NotImplementedError(f"{type(self).__name__} cannot be applied")
+
+    def spread(self, inputs, kernel, leftover):
+        """Relevance of the outputs shared evenly among the inputs of each: a list shaped like ``inputs``."""
+        everywhere = tf.ones_like(kernel)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            count = self.apply([tf.ones_like(x) for x in inputs], everywhere)
+            z = self.apply(inputs, everywhere)
+        return tape.gradient(z, inputs, tf.math.divide_no_nan(leftover, count), tf.UnconnectedGradients.ZERO)
 
     def output_spec(self, *args, **kwargs):
         """Shape and type of z, as a KerasTensor, for KerasTensor arguments."""
@@ -121,14 +139,38 @@ def registered(table, layer):
     return None
 
 
-def describe(operation, inputs):
-    """The `Affine` of a Keras operation called on ``inputs``, or None if it is not affine.
+@dataclass(frozen=True)
+class Call:
+    """What an operation is called on.
+
+    Attributes:
+        args, kwargs: nested structures whose tensors are KerasTensors.
+    """
+
+    args: tuple
+    kwargs: dict
+
+    @property
+    def inputs(self):
+        """The KerasTensors, in order."""
+        return [leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)]
+
+    @property
+    def arrays(self):
+        """Operands with values of their own: variables, tensors, arrays."""
+        leaves = tree.flatten((self.args, self.kwargs))
+        return [leaf for leaf in leaves if isinstance(leaf, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable)]
+
+
+def describe(operation, args, kwargs):
+    """The `Affine` of a Keras operation in a call, or None if it is not affine there.
 
     Args:
         operation: a Keras layer or operation.
-        inputs: list of KerasTensors.
+        args, kwargs: what it is called on, with KerasTensors for tensors.
     """
     affine_class = registered(_AFFINE_OF_LAYER, operation)
-    if affine_class is None or not affine_class.describes(operation, inputs):
+    call = Call(args, kwargs)
+    if affine_class is None or not affine_class.describes(operation, call):
         return None
-    return affine_class(operation, inputs)
+    return affine_class(operation, call)

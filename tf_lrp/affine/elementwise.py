@@ -13,9 +13,9 @@ from tf_lrp.rules import Pass, ZRule
 class ScaleShift(Affine):
     """z = scale * x + shift; the kernel is the scale, the bias the shift, both broadcast against x."""
 
-    def __init__(self, layer, inputs=()):
+    def __init__(self, layer, call=None):
         super().__init__(layer)
-        self.rank = len(inputs[0].shape)
+        self.rank = len(call.inputs[0].shape)
 
     def scale_and_shift(self, dtype):
         """Two tensors that broadcast against x."""

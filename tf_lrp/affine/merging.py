@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import operator
 
+import keras
 import tensorflow as tf
 from keras import layers as L
 
@@ -19,19 +20,26 @@ def align(inputs):
     return [functools.reduce(lambda t, _: tf.expand_dims(t, 1), range(rank - x.shape.rank), x) for x in inputs]
 
 
+def _learned(call):
+    """Operands that a network learned, such as the embeddings of positions: variables, and what was computed from them."""
+    return [a for a in call.arrays if isinstance(a, keras.Variable | tf.Variable) or (tf.is_tensor(a) and a.shape.rank > 1)]
+
+
 class Sum(Affine):
-    """z = sum_k kernel_k x_k, for inputs that broadcast against each other."""
+    """z = sum_k kernel_k x_k + learned constant, for inputs that broadcast against each other."""
 
     default_rule = ZRule()
 
     @classmethod
-    def describes(cls, operation, inputs):
-        # x + constant merges nothing.
-        return len(inputs) > 1
+    def describes(cls, operation, call):
+        # x + number merges nothing: it is the same quantity in other units.
+        return len(call.inputs) + len(_learned(call)) > 1
 
-    def __init__(self, layer, inputs=()):
+    def __init__(self, layer, call=None):
         super().__init__(layer)
-        self.count = len(inputs)
+        self.count = len(call.inputs)
+        self.learned = _learned(call)
+        self.constant_first = bool(self.learned) and call.args[0] is self.learned[0]
 
     def weights(self):
         """The weight of each input."""
@@ -39,6 +47,9 @@ class Sum(Affine):
 
     def kernel(self, dtype):
         return tf.constant(self.weights(), dtype)
+
+    def bias(self, inputs, kernel):
+        return tf.cast(self.learned[0], kernel.dtype) if self.learned else None
 
     def apply(self, inputs, kernel):
         if isinstance(self.layer, L.Layer):
@@ -60,7 +71,11 @@ class Subtract(Sum):
     kinds = frozenset({"merge", "subtract"})
 
     def weights(self):
-        return [1.0, -1.0]
+        return [-1.0] if self.constant_first else [1.0, -1.0][: self.count]
+
+    def bias(self, inputs, kernel):
+        bias = super().bias(inputs, kernel)
+        return bias if bias is None or self.constant_first else -bias
 
 
 @affine_for(L.Average)

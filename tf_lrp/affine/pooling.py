@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import layers as L
 from keras import ops
 
+from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.rules import ZRule
 
@@ -15,6 +16,10 @@ class Average(Affine):
 
     default_rule = ZRule()
 
+    @classmethod
+    def describes(cls, operation, call):
+        return len(call.inputs) == 1  # with a mask the weights are the mask's
+
     def kernel(self, dtype):
         return tf.ones((), dtype)
 
@@ -23,7 +28,11 @@ class Average(Affine):
         return kernel * self.layer.call(x)
 
 
-@affine_for(L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D)
+@affine_for(
+    L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
+    L.AdaptiveAveragePooling1D, L.AdaptiveAveragePooling2D, L.AdaptiveAveragePooling3D,
+    *K.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean"),
+)  # fmt: skip
 class AveragePooling(Average):
     """The mean of each window; at padded borders the mean of what lies inside."""
 
@@ -37,14 +46,21 @@ class GlobalAveragePooling(Average):
     kinds = frozenset({"pooling", "average_pooling", "global_pooling"})
 
 
-@affine_for(L.UpSampling2D)
+@affine_for(*K.operation_classes("Sum", "Cumsum", "Trace"))
+class AxisSum(Average):
+    """The sum along axes."""
+
+    kinds = frozenset({"merge", "add"})
+
+
+@affine_for(L.UpSampling2D, L.Resizing, *K.operation_classes("Resize"))
 class Interpolation(Average):
     """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 
     kinds = frozenset({"resampling"})
 
     @classmethod
-    def describes(cls, operation, inputs):
+    def describes(cls, operation, call):
         return operation.interpolation != "nearest"
 
 

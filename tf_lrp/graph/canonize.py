@@ -23,7 +23,7 @@ _HEADS = ("softmax", "sigmoid", "log_softmax", "log_sigmoid", "hard_sigmoid")
 
 def describe_affine(graph):
     """Notes at each node which affine map it computes (before its activation), if it is one."""
-    return replace(graph, nodes=tuple(replace(n, affine=describe(n.operation, n.inputs)) for n in graph.nodes))
+    return replace(graph, nodes=tuple(replace(n, affine=describe(n.operation, n.args, n.kwargs)) for n in graph.nodes))
 
 
 def split_activation(graph):

@@ -10,10 +10,16 @@ from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
+from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.nodes import constants_in
-from tf_lrp.rules import Pass, Rule, WinnerTakesAll
+from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
+from tf_lrp.twins.structural import ROUTING_OPERATIONS
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
+_EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
+_SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
+_SOFTMAX = K.operation_classes("Softmax", "LogSoftmax", "Sparsemax")
+_RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
 _MAX_POOLING = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
 _GLOBAL_MAX_POOLING = (L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
 
@@ -35,13 +41,17 @@ class Facts:
         layer_class: class name of the layer or operation.
         kinds: what it is: "conv", "dense", "depthwise", "conv_transpose", "pooling", "max_pooling", "average_pooling",
             "global_pooling", "merge", "add", "subtract", "average", "maximum", "minimum", "activation",
-            "normalization", "batch_normalization", "rescaling", "resampling", "structural", "weights" (has weights that a
-            rule must be chosen for).
+            "normalization", "batch_normalization", "rescaling", "resampling", "product", "matmul", "attention", "softmax",
+            "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
         index: position among the layers with weights, from the input, 0-based; None for the others.
         weighted: number of layers with weights in the graph.
         upstream: kind -> the largest number of layers of that kind on a path from an input to this node.
         downstream: likewise to an output.
         nonnegative: whether its inputs are known to be >= 0.
+        depends: whether what it returns depends on the model's inputs by more than a yes or no.
+        signals: for each input whether it does.
+        takers: for a product, which inputs take relevance when the signal takes all; else as ``signals``.
+        only_takers: whether no rule gives the other factors anything: they are normalizers, or functions of the signal.
         default_rule: the rule it has unless a preset addresses it; None if it needs one.
     """
 
@@ -54,12 +64,19 @@ class Facts:
     upstream: Counter
     downstream: Counter
     nonnegative: bool
+    depends: bool
+    signals: tuple
+    takers: tuple
+    only_takers: bool
     default_rule: Rule | None
 
 
 def gather(graph):
     """Facts of each node, in the order of ``graph.nodes``."""
-    kinds = [_kinds(node) for node in graph.nodes]
+    depends = signals(graph)
+    roles = gates(graph, depends)
+    flags = [tuple(id(t) in depends for t in node.inputs) for node in graph.nodes]
+    kinds = [_kinds(node, sum(flags[n])) for n, node in enumerate(graph.nodes)]
     weights = [n for n, k in enumerate(kinds) if "weights" in k]
     signs = _nonnegative_tensors(graph, kinds)
     upstream = _longest_counts(graph.nodes, kinds, lambda n: n.inputs, lambda n: n.outputs)
@@ -75,16 +92,35 @@ def gather(graph):
             upstream=upstream[n],
             downstream=downstream[n],
             nonnegative=bool(node.inputs) and all(id(t) in signs for t in node.inputs),
+            depends=any(id(t) in depends for t in node.outputs),
+            signals=flags[n],
+            takers=roles.get(node.name, (flags[n], False))[0],
+            only_takers=roles.get(node.name, (flags[n], False))[1],
             default_rule=_default_rule(node, kinds[n]),
         )
         for n, node in enumerate(graph.nodes)
     ]
 
 
-def _kinds(node):
+def _kinds(node, branches):
+    """``branches``: how many of the inputs depend on the model's inputs."""
     operation = node.operation
     if node.affine is not None:
         return node.affine.kinds
+    if isinstance(operation, ATTENTION):
+        return frozenset({"attention"})
+    if isinstance(operation, MATMULS):
+        return frozenset({"matmul"})
+    if isinstance(operation, (*PRODUCTS, *QUOTIENTS)) and branches > 1:
+        return frozenset({"product"})
+    if isinstance(operation, _RECURRENT):
+        return frozenset({"recurrent", "weights"})
+    if isinstance(operation, _EMBEDDINGS):
+        return frozenset({"embedding"})
+    if isinstance(operation, _SCALINGS):
+        return frozenset({"normalization"})
+    if isinstance(operation, _SOFTMAX) or activation_name(operation) == "softmax":
+        return frozenset({"activation", "softmax"})
     if isinstance(operation, _GLOBAL_MAX_POOLING):
         return frozenset({"pooling", "max_pooling", "global_pooling"})
     if isinstance(operation, _MAX_POOLING):
@@ -103,6 +139,10 @@ def _kinds(node):
 def _default_rule(node, kinds):
     if node.affine is not None:
         return node.affine.default_rule
+    if kinds & {"product", "matmul", "attention"}:
+        return SignalTakesAll()
+    if "recurrent" in kinds:
+        return None
     return WinnerTakesAll() if kinds & {"max_pooling", "maximum", "minimum"} else Pass()
 
 
@@ -139,7 +179,7 @@ def _stays_nonnegative(node, kinds, all_inputs, any_input):
         return function in _NONNEGATIVE_FUNCTIONS or (all_inputs and function in _SIGN_PRESERVING_FUNCTIONS)
     if "maximum" in kinds:
         return any_input
-    if kinds & {"weights", "normalization", "rescaling", "subtract"}:
+    if kinds & {"weights", "normalization", "rescaling", "subtract", "embedding"}:
         return False
     if "resampling" in kinds:
         # Cubic and Lanczos kernels have negative lobes.
@@ -153,6 +193,5 @@ _SIGN_KEEPING = (
     L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D,
     L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
     L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise, L.ActivityRegularization,
-    L.Identity, K.Concatenate, K.Reshape, K.Transpose, K.GetItem,
-    K.Squeeze, K.ExpandDims,
+    L.Identity, *ROUTING_OPERATIONS,
 )  # fmt: skip

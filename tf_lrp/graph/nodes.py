@@ -23,6 +23,7 @@ class Node:
         outputs: its KerasTensors.
         path: names of the models it lies in, outermost first, and its own.
         affine: what it computes, if that is an affine map.
+        problem: why it could not be opened into operations that have twins, if that was tried.
         name: unique in the graph.
     """
 
@@ -32,6 +33,7 @@ class Node:
     outputs: tuple
     path: tuple[str, ...]
     affine: Affine | None = None
+    problem: str = ""
     name: str = ""
 
     @property

@@ -9,10 +9,12 @@ import keras
 from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
+from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.facts import Facts, gather
 from tf_lrp.graph.nodes import Graph, Node, model_of
-from tf_lrp.rules import Pass
-from tf_lrp.twins import AffineTwin, PassTwin, Twin, twin_class_of
+from tf_lrp.graph.unroll import unroll_cell
+from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
+from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +51,15 @@ class Rewritten:
     results: dict[str, list]
 
 
+@dataclass(frozen=True)
+class _Choice:
+    """A rule that no preset chose, and why."""
+
+    rule: Rule
+    reason: str
+    addressed: bool = False
+
+
 def rewrite(graph: Graph, preset, name):
     """Builds the twin.
 
@@ -61,7 +72,7 @@ def rewrite(graph: Graph, preset, name):
         `Rewritten`.
 
     Raises:
-        UnsupportedLayerError: if a node has no twin.
+        UnsupportedLayerError: if nodes have no twin, listing all of them.
         ValueError: if a rule does not fit its layer.
     """
     # Keras gives an input the default type, not that of the layers: one of them in float64 asks for float64 relevance.
@@ -72,17 +83,45 @@ def rewrite(graph: Graph, preset, name):
     def current(structure):
         return tree.map_structure(lambda t: tensors.get(id(t), t), structure)
 
+    facts = gather(graph)
+    choices = _choices(graph, facts, preset)
+    described = list(zip(graph.nodes, facts, choices, strict=True))
+    _refuse([node for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
     steps = []
-    for node, facts in zip(graph.nodes, gather(graph), strict=True):
-        choice = preset.choose(facts)
-        twin = _twin(node, facts, choice)
+    for node, of_node, (choice, takes) in described:
+        twin = _twin(node, of_node, choice, takes, preset)
         taken = tuple(current(node.inputs))
         outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
-        steps.append(Step(node, facts, choice, twin, taken, outputs))
+        steps.append(Step(node, of_node, choice, twin, taken, outputs))
     model = model_of(inputs, current(graph.outputs), name)
     kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
     return Rewritten(model, tuple(steps), kept)
+
+
+def _choices(graph, facts, preset):
+    """For each node (choice, which inputs take relevance), found from the outputs back: a gate's own layers take none."""
+    reached = {id(t) for t in tree.flatten(graph.outputs)}
+    chosen = []
+    for node, of_node in zip(reversed(graph.nodes), reversed(facts), strict=True):
+        if of_node.depends and any(id(t) in reached for t in node.outputs):
+            choice = preset.choose(of_node)
+            takes = _takes(node, of_node, choice.rule)
+        else:
+            reason = "takes no relevance" if of_node.depends else "does not depend on the input"
+            choice, takes = _Choice(Stop(), reason), ()
+        if isinstance(choice.rule, Stop):
+            takes = ()
+        reached.update(id(t) for t, flag in zip(node.inputs, takes, strict=bool(takes)) if flag)
+        chosen.append((choice, takes))
+    return chosen[::-1]
+
+
+def _takes(node, of_node, rule):
+    if isinstance(rule, SignalTakesAll) or of_node.only_takers:
+        return of_node.takers
+    twin_class = twin_class_of(node.operation)
+    return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
 
 
 def _float_type(tensor):
@@ -90,11 +129,28 @@ def _float_type(tensor):
 
 
 def _input_like(tensor, dtype):
-    # Relevance of an integer picture is real, so the twin takes floats.
+    # Relevance of an integer picture or of a token is real, so the twin takes floats.
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 
 
-def _twin(node, facts, choice):
+def _passes(node, of_node, choice):
+    """Whether a node needs nothing but `PassTwin`."""
+    if not isinstance(choice.rule, Pass) or sum(of_node.signals) != 1:
+        return False
+    return "activation" in of_node.kinds or (choice.addressed and (node.problem or twin_class_of(node.operation) is None))
+
+
+def _lacks_twin(node, of_node, choice):
+    if node.affine is not None or isinstance(choice.rule, Stop) or _passes(node, of_node, choice):
+        return False
+    if "softmax" in of_node.kinds:
+        return False
+    twin_class = twin_class_of(node.operation)
+    taking = [t for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
+    return bool(node.problem) or twin_class is None or not twin_class.supports(taking)
+
+
+def _twin(node, of_node, choice, takes, preset):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
@@ -102,19 +158,44 @@ def _twin(node, facts, choice):
         "dtype": _float_type(node.output),
         "arguments": (node.args, node.kwargs),
     }
+    if isinstance(choice.rule, Stop):
+        return StoppingTwin(**arguments) if node.affine is None else StoppingTwin(**arguments, function=node.affine)
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
-        _check_pass(node)
+        _check_pass(node, of_node)
+    arguments["takes"] = takes
     if node.affine is not None:
-        return AffineTwin(affine=node.affine, nonnegative=facts.nonnegative, **arguments)
-    passes = isinstance(choice.rule, Pass) and (choice.addressed or "activation" in facts.kinds) and len(node.inputs) == 1
-    twin_class = PassTwin if passes else twin_class_of(node.operation)
-    if twin_class is None or not twin_class.supports(node.inputs):
-        raise UnsupportedLayerError(_no_twin(node))
+        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, **arguments)
+    if "softmax" in of_node.kinds:
+        return SoftmaxTwin(**arguments)
+    if _passes(node, of_node, choice):
+        return PassTwin(**arguments)
+    twin_class = twin_class_of(node.operation)
+    if issubclass(twin_class, RecurrentTwin):
+        arguments["step"] = _step(node, choice.rule, preset)
     return twin_class(**arguments)
 
 
-def _check_pass(node):
-    shapes = [t.shape for t in node.inputs]
+class _InsideCell:
+    """What a preset says of the parts of a recurrent layer: the layer's rule for what is affine, its own for the rest."""
+
+    def __init__(self, rule, preset):
+        self.rule, self.preset = rule, preset
+
+    def choose(self, facts):
+        if facts.kinds & {"weights", "add", "subtract"}:
+            return _Choice(self.rule, "rule of the recurrent layer", addressed=True)
+        return self.preset.choose(facts)
+
+
+def _step(node, rule, preset):
+    """The twin of a recurrent layer's cell, for one step."""
+    sequence = node.args[0] if node.args else node.kwargs["sequences"]
+    graph = canonize(unroll_cell(node.operation, sequence), strip_heads=False)
+    return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step").model
+
+
+def _check_pass(node, of_node):
+    shapes = [t.shape for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
     if shapes != [node.output.shape]:
         raise ValueError(
             f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where "
@@ -122,17 +203,24 @@ def _check_pass(node):
         )
 
 
-def _no_twin(node):
-    layer_class = type(node.operation).__name__
-    if getattr(node.operation, "quantization_mode", None):
-        return (
-            f"The layer {node.name!r} of class {layer_class} is quantized, and the kernel it applies has no relevance rule: "
-            "explain the model as it was before."
-        )
-    shapes = ", ".join(str(t.shape) for t in node.inputs)
-    return (
-        f"The layer {node.name!r} of class {layer_class} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape}) has no "
-        "relevance rule. Three ways out: (1) register a twin for the class: @tf_lrp.twin_for(LayerClass) on a subclass of "
-        "tf_lrp.twins.Twin; (2) replace the layer in the model by Keras layers that have one; (3) if it works element by "
-        f"element, let relevance pass: put (tf_lrp.select.name({node.name!r}), tf_lrp.rules.Pass()) first in a tf_lrp.Preset."
+def _refuse(nodes):
+    """Raises for nodes without a twin, if there are any."""
+    if not nodes:
+        return
+    of = f"{len(nodes)} operations of the model have" if len(nodes) > 1 else "An operation of the model has"
+    raise UnsupportedLayerError(
+        f"{of} no relevance rule:\n"
+        + "\n".join(f"  - {_no_twin(node)}" for node in nodes)
+        + "\nThree ways out: (1) register a twin for the class: @tf_lrp.register_twin(LayerClass) on a subclass of "
+        "tf_lrp.twins.Twin; (2) write the layer's call with Keras layers and keras.ops functions that have one, so that it "
+        f"can be opened; (3) if it works element by element, let relevance pass: put (tf_lrp.select.name({nodes[0].name!r}), "
+        "tf_lrp.rules.Pass()) first in a tf_lrp.Preset."
     )
+
+
+def _no_twin(node):
+    shapes = ", ".join(str(t.shape) for t in node.inputs)
+    what = f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape})"
+    if getattr(node.operation, "quantization_mode", None):
+        return f"{what} is quantized, and the kernel it applies is not its weights: explain the model as it was before"
+    return f"{what} could not be opened: {node.problem}" if node.problem else what

@@ -1,22 +1,31 @@
 """Twins: layers that compute what the originals do and hand back relevance; one module a family."""
 
-from tf_lrp.twins import activation, linear, pooling, structural
-from tf_lrp.twins.activation import PassTwin
+from tf_lrp.twins import activation, attention, embedding, linear, pooling, products, recurrent, structural
+from tf_lrp.twins.activation import PassTwin, SoftmaxTwin
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
-from tf_lrp.twins.registry import twin_class_of, twin_for
+from tf_lrp.twins.recurrent import RecurrentTwin
+from tf_lrp.twins.registry import twin_class_of, register_twin
+from tf_lrp.twins.stopping import StoppingTwin
 from tf_lrp.twins.structural import RoutingTwin
 
 __all__ = [
     "AffineTwin",
     "PassTwin",
+    "RecurrentTwin",
     "RoutingTwin",
+    "SoftmaxTwin",
+    "StoppingTwin",
     "Twin",
     "activation",
+    "attention",
+    "embedding",
     "linear",
     "pooling",
+    "products",
+    "recurrent",
     "structural",
     "twin_class_of",
-    "twin_for",
+    "register_twin",
     "with_relevance",
 ]

@@ -1,23 +1,41 @@
-"""Element-wise layers: relevance passes."""
+"""Element-wise layers: relevance passes. And softmax, whose entries depend on each other."""
 
 from __future__ import annotations
 
+import tensorflow as tf
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
-from tf_lrp.rules import Pass
-from tf_lrp.twins.base import Twin, with_relevance
-from tf_lrp.twins.registry import twin_for
+from tf_lrp.rules import Pass, Taylor
+from tf_lrp.twins.base import Twin, summed_to, with_relevance
+from tf_lrp.twins.registry import register_twin
+
+_NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,
+          L.GaussianNoise, L.ActivityRegularization)  # fmt: skip
+#: Random changes of pictures, which do nothing at inference.
+_AUGMENTATION = tuple(
+    getattr(L, name)
+    for name in (
+        "RandomBrightness", "RandomColorDegeneration", "RandomColorJitter", "RandomContrast", "RandomElasticTransform",
+        "RandomErasing", "RandomFlip", "RandomGaussianBlur", "RandomGrayscale", "RandomHue", "RandomInvert",
+        "RandomPerspective", "RandomPosterization", "RandomRotation", "RandomSaturation", "RandomSharpness", "RandomShear",
+        "RandomTranslation", "RandomZoom", "MixUp", "CutMix", "RandAugment", "AugMix",
+    )  # fmt: skip
+    if hasattr(L, name)
+)
 
 
-@twin_for(
-    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax,
-    L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise,
-    L.ActivityRegularization, L.Identity,
+@register_twin(
+    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *_NOISE, *_AUGMENTATION, L.Identity,
+    L.RMSNormalization, L.UnitNormalization,
     *K.ELEMENTWISE_FUNCTIONS,
+    *K.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
 )  # fmt: skip
 class PassTwin(Twin):
-    """y = f(x) forward, R_x = R_y backward; x and y have one shape. Noise and dropout are off, as at inference."""
+    """y = f(x) forward, R_x = R_y backward; x and y have one shape. Noise and dropout are off, as at inference.
+
+    A normalization by a root mean square or a norm is one too: with its scale a constant of the sample, z_i = c x_i.
+    """
 
     rules = (Pass,)
 
@@ -25,17 +43,34 @@ class PassTwin(Twin):
     def supports(cls, inputs):
         return len(inputs) == 1
 
-    def compute(self, x):
-        return x if isinstance(self.operation, _NOISE) else super().compute(x)
+    def compute(self, *inputs):
+        return inputs[0] if isinstance(self.operation, (*_NOISE, *_AUGMENTATION)) else super().compute(*inputs)
 
-    def call(self, x):
-        return with_relevance(self.compute(x), [x], lambda relevance: [relevance])
-
-
-_NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,
-          L.GaussianNoise, L.ActivityRegularization)  # fmt: skip
+    def call(self, *inputs):
+        (x,) = self.taking(inputs)
+        return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
 
 
-@twin_for(K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
-class ConstantTwin(PassTwin):
-    """x + c, x - c, x * c, x / c with a constant c: the same quantity in other units, so relevance passes."""
+@register_twin(L.Softmax, *K.operation_classes("Softmax", "LogSoftmax", "Sparsemax"))
+class SoftmaxTwin(PassTwin):
+    """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""
+
+    rules = (Pass, Taylor)
+
+    def call(self, *inputs):
+        if not isinstance(self.rule, Taylor):
+            return super().call(*inputs)
+        (x,) = self.taking(inputs)
+        s = self.compute(*inputs)
+
+        def backward(relevance):
+            # x J^T (R / s), with the division by s done by hand: s may be 0 where a mask is.
+            return [x * (relevance - s * self._sum(relevance))]
+
+        return with_relevance(s, [x], backward)
+
+    def _sum(self, relevance):
+        axis = getattr(self.operation, "axis", -1)
+        if axis is None:  # keras.ops.softmax(x, axis=None): over everything
+            return tf.reduce_sum(relevance)
+        return tf.reduce_sum(relevance, axis, keepdims=True)

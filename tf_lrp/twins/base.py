@@ -15,19 +15,27 @@ def with_relevance(output, inputs, backward):
     """``output`` as it is, with ``backward`` in place of its gradient.
 
     Args:
-        output: tensor.
-        inputs: list of the tensors it was computed from.
-        backward: relevance of ``output`` (its shape) -> list of the relevances of ``inputs`` (their shapes).
+        output: tensor, or a nested structure of them.
+        inputs: list of the tensors it was computed from that take relevance.
+        backward: relevance of ``output`` (its shape; one argument for each tensor in it) -> list of the relevances of
+            ``inputs`` (their shapes).
 
     Returns:
-        A tensor equal to ``output``.
+        What equals ``output``.
     """
+    flat = tree.flatten(output)
 
     @tf.custom_gradient
-    def route(output, *inputs):
-        return tf.identity(output), lambda relevance: (None, *backward(relevance))
+    def route(*tensors):
+        outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
-    return route(tf.stop_gradient(output), *inputs)
+        def grad(*relevance):
+            return (*[None] * len(flat), *backward(*relevance))
+
+        return outputs[0] if len(flat) == 1 else outputs, grad
+
+    routed = route(*[tf.stop_gradient(t) for t in flat], *inputs)
+    return tree.pack_sequence_as(output, [routed] if len(flat) == 1 else list(routed))
 
 
 class Twin(keras.layers.Layer):
@@ -40,15 +48,20 @@ class Twin(keras.layers.Layer):
         dtype: type in which activations and relevance are computed.
         arguments: (args, kwargs) of the original's call, with a KerasTensor in the place of each input; the twin itself
             is called on the inputs alone, in their order.
+        takes: for each input whether relevance reaches it; the others are masks, gates, or depend on no input of the
+            model. () stands for all.
     """
 
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
+    #: What becomes of relevance that goes in and does not come out ("padding", "bias"), where `absorbed` does not say.
+    remainder = ""
 
-    def __init__(self, operation, rule, name, dtype, arguments):
+    def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(name=name, dtype=dtype)
-        self.operation, self.rule = operation, rule
+        self.operation, self.rule, self.takes = operation, rule, tuple(takes)
         self._fill_in = functools.partial(_fill_in, arguments)  # a closure, so that Keras does not track the arguments
+        self._symbolic = lambda: [t for t in tree.flatten(arguments) if isinstance(t, keras.KerasTensor)]
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
@@ -56,15 +69,33 @@ class Twin(keras.layers.Layer):
 
     @classmethod
     def supports(cls, inputs):
-        """Whether it can stand in for an operation on these symbolic inputs."""
+        """Whether it can stand in for an operation on these symbolic inputs, those that take relevance."""
         return True
+
+    @classmethod
+    def takers(cls, signals):
+        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools)."""
+        return signals
+
+    @property
+    def symbolic_inputs(self):
+        """The original's own symbolic inputs."""
+        return self._symbolic()
+
+    def taking(self, inputs):
+        """Those of the inputs that relevance reaches."""
+        return [x for x, takes in zip(inputs, self.takes, strict=True) if takes] if self.takes else list(inputs)
 
     def compute(self, *inputs):
         """What the original computes, in this twin's type (its ``__call__`` would cast to the original's)."""
+        return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype), self.run(inputs))
+
+    def run(self, inputs):
+        """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
         with keras_internals.reading_variables_as(self.compute_dtype):
             outputs = self.operation.call(*args, **kwargs)
-        return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype), outputs)
+        return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
 
     def call(self, *inputs):
         raise NotImplementedError(f"{type(self).__name__} does not say how relevance goes through it")
@@ -90,6 +121,23 @@ class Twin(keras.layers.Layer):
 def distinct(inputs):
     """The inputs as a list of objects of their own: x + x has two inputs, each with its own relevance."""
     return list(inputs) if len(inputs) == 1 else [tf.identity(x) for x in inputs]
+
+
+def summed_to(relevance, x):
+    """Relevance summed over the axes along which ``x`` was broadcast."""
+    rank = relevance.shape.rank - x.shape.rank
+    if relevance.shape.is_fully_defined() and relevance.shape == x.shape:
+        return relevance
+    summed = tf.reduce_sum(relevance, list(range(rank))) if rank else relevance
+    size = tf.shape(x)
+    for axis, length in enumerate(x.shape):
+        if length == 1 and summed.shape[axis] != 1:
+            summed = tf.reduce_sum(summed, axis, keepdims=True)
+        elif length is None:  # whether it was broadcast shows when the graph runs
+            count = tf.shape(summed)[axis]
+            ones = tf.concat([tf.shape(summed)[:axis], [size[axis], count // size[axis]], tf.shape(summed)[axis + 1 :]], 0)
+            summed = tf.reduce_sum(tf.reshape(summed, ones), axis + 1)
+    return tf.reshape(summed, size)
 
 
 def _fill_in(arguments, inputs):

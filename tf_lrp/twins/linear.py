@@ -15,18 +15,18 @@ class AffineTwin(Twin):
     Args:
         affine: `Affine` of the node.
         nonnegative: bool, whether the inputs are known to be >= 0.
-        operation, rule, name, dtype, arguments: see `Twin`.
+        operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
-    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative):
+    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
-        super().__init__(operation, rule, name, dtype, arguments)
+        super().__init__(operation, rule, name, dtype, arguments, takes)
         self.affine, self.nonnegative = affine, nonnegative
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
 
     def _evaluate(self, inputs):
-        kernel = self.affine.kernel(self.compute_dtype)
+        kernel = self.affine.kernel_at(inputs, self.compute_dtype)
         bias = self.affine.bias(inputs, kernel)
         z = self.affine.apply(inputs, kernel)
         return kernel, bias, z if bias is None else z + bias

@@ -14,7 +14,7 @@ from tf_lrp.affine.pooling import WindowAverage
 from tf_lrp.rules import WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
-from tf_lrp.twins.registry import twin_for
+from tf_lrp.twins.registry import register_twin
 
 
 def winners(candidates, ties):
@@ -59,7 +59,7 @@ class _MaximumTwin(Twin):
     sign = 1
 
 
-@twin_for(L.Maximum, K.Maximum)
+@register_twin(L.Maximum, K.Maximum)
 class MaximumTwin(_MaximumTwin):
     """max(x_0, x_1, ...), element by element; inputs broadcast."""
 
@@ -70,7 +70,7 @@ class MaximumTwin(_MaximumTwin):
         return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
 
 
-@twin_for(L.Minimum, K.Minimum)
+@register_twin(L.Minimum, K.Minimum)
 class MinimumTwin(MaximumTwin):
     """min(x_0, x_1, ...): the smallest takes the relevance."""
 
@@ -81,13 +81,13 @@ class _MaxPoolingTwin(_MaximumTwin):
     """Max-pooling by winner-takes-all, or by any rule with terms over the window's average.
 
     Args:
-        operation, rule, name, dtype, arguments: see `Twin`.
+        operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
     rules = ()
 
-    def __init__(self, operation, rule, name, dtype, arguments):
-        super().__init__(operation, rule, name, dtype, arguments)
+    def __init__(self, operation, rule, name, dtype, arguments, takes=()):
+        super().__init__(operation, rule, name, dtype, arguments, takes)
         self.window = WindowAverage(operation)
 
     def call(self, x):
@@ -103,7 +103,7 @@ class _MaxPoolingTwin(_MaximumTwin):
         return {} if isinstance(self.rule, WinnerTakesAll) else absorbed(*self._sharing(inputs, relevance))
 
 
-@twin_for(L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
+@register_twin(L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
 class GlobalMaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each channel."""
 
@@ -115,7 +115,7 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
         return tf.transpose(flat, (0, 2, 1))
 
 
-@twin_for(L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
+@register_twin(L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
 class MaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each window."""
 

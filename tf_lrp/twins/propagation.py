@@ -48,7 +48,12 @@ def _mapped(of_activation, inputs):
 def propagate(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
     """Relevance of the inputs: a list of tensors shaped like them. Arguments as in `fractions`."""
     total = None
-    for term, kernels, quotient, _, _ in fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
+    parts = fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative)
+    for term, kernels, quotient, term_z, term_bias in parts:
+        if term.spread:
+            contributions = term_z if term_bias is None else term_z - term_bias
+            leftover = affine.spread(inputs, kernel, term.spread * (relevance - quotient * contributions))
+            total = leftover if total is None else [t + share for t, share in zip(total, leftover, strict=True)]
         for (of_activation, _), mapped_kernel in zip(term.parts, kernels, strict=True):
             shares = transpose(affine, inputs, mapped_kernel, quotient)
             if of_activation is not ones:
@@ -71,10 +76,16 @@ def absorbed(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
     float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be negative.
     """
     by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
-    for _, _, quotient, term_z, term_bias in fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
-        delivered += _sum(quotient * term_z)
-        if term_bias is not None:
-            by_bias += _sum(quotient * term_bias)
+    for term, _, quotient, term_z, term_bias in fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
+        kept = tf.zeros((), tf.float64) if term_bias is None else _sum(quotient * term_bias)
+        if term.spread:  # a part of both goes back to the inputs
+            contributions = _sum(quotient * term_z) - kept
+            delivered += contributions + term.spread * (_sum(relevance) - contributions)
+            kept *= 1 - term.spread
+            delivered += kept
+        else:
+            delivered += _sum(quotient * term_z)
+        by_bias += kept
     return {"bias": by_bias, "stabilizer": _sum(relevance) - delivered}
 
 

@@ -7,11 +7,11 @@ from tf_lrp.affine import registered
 _TWIN_OF_LAYER: dict[type, type] = {}
 
 
-def twin_for(*layer_classes):
+def register_twin(*layer_classes):
     """Class decorator: nodes of these layer (or operation) classes get the decorated `Twin`.
 
     Example:
-        >>> @tf_lrp.twin_for(MySwish)
+        >>> @tf_lrp.register_twin(MySwish)
         ... class MySwishTwin(tf_lrp.twins.PassTwin):
         ...     pass
     """

@@ -1,0 +1,59 @@
+"""Sums of products with weights that are written as functions: matmul, einsum, convolution of keras.ops."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tf_lrp import keras_internals as K
+from tf_lrp.affine.base import Affine, affine_for
+
+
+class Contraction(Affine):
+    """An operation of one activation and one array of weights, linear in both."""
+
+    kinds = frozenset({"dense", "weights"})
+
+    @classmethod
+    def describes(cls, operation, call):
+        return len(call.inputs) == 1 and len(call.arrays) == 1
+
+    def __init__(self, operation, call=None):
+        super().__init__(operation)
+        self.call = call
+        (self.weights,) = call.arrays
+
+    @property
+    def layers(self):
+        return ()
+
+    def kernel(self, dtype):
+        return tf.cast(tf.convert_to_tensor(self.weights), dtype)
+
+    def apply(self, inputs, kernel):
+        (x,) = inputs
+
+        def value(leaf):
+            return x if isinstance(leaf, keras.KerasTensor) else kernel if leaf is self.weights else leaf
+
+        args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
+        return self.layer.call(*args, **kwargs)
+
+
+@affine_for(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
+class Product(Contraction):
+    """Matrix products."""
+
+
+@affine_for(*K.operation_classes("Conv", "ConvTranspose"))
+class ConvolutionFunction(Contraction):
+    """keras.ops.conv, keras.ops.conv_transpose"""
+
+    kinds = frozenset({"conv", "weights"})
+
+
+@affine_for(*K.operation_classes("DepthwiseConv"))
+class DepthwiseFunction(Contraction):
+    """keras.ops.depthwise_conv"""
+
+    kinds = frozenset({"conv", "depthwise", "weights"})

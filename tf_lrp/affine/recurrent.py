@@ -1,0 +1,61 @@
+"""The affine parts of recurrent cells."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.affine.merging import Sum
+from tf_lrp.operations import CellSum, StateSum
+
+
+@affine_for(CellSum)
+class CellPreactivation(Affine):
+    """z = x W + h U + b as one layer with two inputs: its kernel is W above U, along the axis of the inputs.
+
+    Where a reset gate scales h U, the gate is part of the kernel (so there is a kernel for each sample).
+    """
+
+    kinds = frozenset({"recurrent", "weights"})
+
+    def __init__(self, operation, call=None):
+        super().__init__(operation)
+        self.has_reset = len(call.inputs) == 3
+
+    @property
+    def layers(self):
+        return (self.layer.cell,)
+
+    def kernel_at(self, inputs, dtype):
+        kernels = self.layer.kernels(dtype)
+        if not self.has_reset:
+            return tf.concat(kernels, axis=-2)
+        gate = inputs[2][:, tf.newaxis, :]
+        of_input = tf.broadcast_to(kernels[0], tf.concat([tf.shape(gate)[:1], tf.shape(kernels[0])], 0))
+        return tf.concat([of_input, gate * kernels[1]], axis=-2)
+
+    def bias(self, inputs, kernel):
+        bias, inner = self.layer.biases(kernel.dtype)
+        if inner is not None:
+            bias = bias + (inputs[2] * inner if self.has_reset else inner)
+        return None if bias is None else self.layer.per_channel(bias)
+
+    def apply(self, inputs, kernel):
+        x, h = inputs[:2]
+        if self.has_reset:
+            both = tf.concat([x, tf.broadcast_to(h, tf.concat([tf.shape(x)[:1], tf.shape(h)[1:]], 0))], -1)
+            return tf.einsum("ni,nio->no", both, kernel)
+        of_input = self.layer.cell.kernel.shape[-2]
+        return sum(self.layer.products(x, h, [kernel[..., :of_input, :], kernel[..., of_input:, :]]))
+
+
+@affine_for(StateSum)
+class State(Sum):
+    """kept + new, element by element. Bias and stabilizer, where a rule redistributes them, go to all units of both."""
+
+    kinds = frozenset({"merge", "add", "recurrent"})
+
+    def spread(self, inputs, kernel, leftover):
+        units = inputs[0].shape[-1] * len(inputs)
+        each = tf.reduce_sum(leftover, axis=-1, keepdims=True) / units
+        return [tf.broadcast_to(each, tf.shape(x)) for x in inputs]

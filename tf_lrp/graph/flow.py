@@ -1,0 +1,155 @@
+"""Where relevance can go at all: what depends on the inputs, and which factor of a product is its signal."""
+
+from __future__ import annotations
+
+from keras import layers as L
+from keras import tree
+
+from tf_lrp import keras_internals as K
+from tf_lrp.graph.activations import activation_name
+from tf_lrp.operations import Gated
+
+#: Products of branches, element by element.
+PRODUCTS = (L.Multiply, K.Multiply, Gated)
+QUOTIENTS = (K.Divide, K.TrueDivide, *K.operation_classes("DivideNoNan"))
+MATMULS = (L.Dot, *K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron"))
+ATTENTION = K.operation_classes("DotProductAttention")
+
+#: How much a function looks like a gate: between 0 and 1; bounded; any other.
+_GATES = {"sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid", "sparsemax"}
+_BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos", "bounded_relu", "arctan"}
+_NORMALIZERS = K.operation_classes("Rsqrt", "Reciprocal")
+_REARRANGING = (
+    L.Reshape, L.Permute, L.RepeatVector, L.Flatten, L.Dropout, L.Identity, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D,
+    L.ZeroPadding2D, L.Cropping2D,
+    *K.operation_classes(
+        "Reshape", "ExpandDims", "Squeeze", "Transpose", "BroadcastTo", "Tile", "Repeat", "GetItem", "Split", "Cast", "Swapaxes",
+        "Moveaxis", "Unstack", "Slice", "Negative",
+    ),
+)  # fmt: skip
+_ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
+
+
+def signals(graph):
+    """ids of the tensors whose values depend on the model's inputs by more than a yes or no."""
+    found = {id(t) for t in tree.flatten(graph.inputs) if t.dtype != "bool"}
+    for node in graph.nodes:
+        if any(id(t) in found for t in node.inputs) and not _indicates(node):
+            found.update(id(t) for t in node.outputs if t.dtype != "bool")
+    return found
+
+
+def _indicates(node):
+    return isinstance(node.operation, (*K.INDICATORS, K.SizeOf))
+
+
+def gates(graph, found):
+    """For each product of branches: which factors take relevance under signal-takes-all.
+
+    Args:
+        graph: `Graph`.
+        found: what `signals` returned for it.
+
+    Returns:
+        Dict node name -> (tuple of bools, one for each input; whether that holds under every rule).
+    """
+    producers = graph.producers()
+    roles = {}
+    for node in graph.nodes:
+        flags = tuple(id(t) in found for t in node.inputs)
+        if isinstance(node.operation, ATTENTION):
+            # query, key, value come first; the weights A in A v are a gate.
+            roles[node.name] = (tuple(n == 2 and flag for n, flag in enumerate(flags)), False)
+        elif isinstance(node.operation, QUOTIENTS) and flags[:2] == (True, True):
+            roles[node.name] = ((True, False), True)
+        elif isinstance(node.operation, Gated):
+            roles[node.name] = ((True, False), False)
+        elif isinstance(node.operation, (*PRODUCTS, *MATMULS)) and sum(flags) > 1:
+            roles[node.name] = _signal_of(node, flags, producers, found)
+    return roles
+
+
+def _signal_of(node, flags, producers, found):
+    ranks = [_rank(t, producers, found) if flag else None for t, flag in zip(node.inputs, flags, strict=True)]
+    known = [r for r in ranks if r is not None]
+    everyone = (flags, False)
+    if isinstance(node.operation, PRODUCTS) and len(node.inputs) == 2 and all(flags):
+        plain = [_plain_root(t, producers, found) for t in node.inputs]
+        for signal, gate in ((0, 1), (1, 0)):
+            # x f(x) is a function of x, element by element.
+            if plain[gate] != plain[signal] and _is_function_of(node.inputs[gate], plain[signal], producers, found, {}):
+                return tuple(n == signal for n in (0, 1)), True
+    top = max(known)
+    if top == 0 or known.count(top) == len(known):
+        return everyone
+    return tuple(r is not None and r < top for r in ranks), top == _NORMALIZER
+
+
+_NORMALIZER = 4
+
+
+def _rank(tensor, producers, found):
+    """How much a factor looks like a gate: 0 not at all, 1 an activation, 2 bounded, 3 a gate, 4 a normalizer."""
+    while (node := producers.get(id(tensor))) is not None:
+        inputs = [t for t in node.inputs if id(t) in found]
+        operation = node.operation
+        if isinstance(operation, _NORMALIZERS) or (isinstance(operation, QUOTIENTS) and id(_first(node)) not in found):
+            return _NORMALIZER
+        name = _function_of(operation)
+        if name in _GATES:
+            return 3
+        if name in _BOUNDED:
+            return 2
+        if name and name != "linear":
+            return 1
+        if len(inputs) != 1 or not isinstance(operation, (*_REARRANGING, *_ARITHMETIC)):
+            return 0
+        (tensor,) = inputs
+    return 0
+
+
+def _first(node):
+    return node.args[0] if node.args else next(iter(node.kwargs.values()))
+
+
+def _function_of(operation):
+    if isinstance(operation, L.ReLU) and operation.max_value is not None:
+        return "bounded_relu"
+    if isinstance(operation, K.operation_classes("Erf")):
+        return "erf"
+    if isinstance(operation, (*K.operation_classes("Cast", "Negative"),)):
+        return ""
+    return activation_name(operation)
+
+
+def _plain_root(tensor, producers, found):
+    """What a tensor is but for factors and units: id of the tensor behind arithmetic with constants."""
+    while (node := producers.get(id(tensor))) is not None:
+        inputs = [t for t in node.inputs if id(t) in found]
+        units = isinstance(node.operation, (*_ARITHMETIC, *K.operation_classes("Cast")))
+        if len(inputs) != 1 or not units or node.affine is not None:
+            break
+        (tensor,) = inputs
+    return id(tensor)
+
+
+def _is_function_of(tensor, root, producers, found, known):
+    """Whether each entry of a tensor is a function of the same entry of the tensor with the id ``root``."""
+    if id(tensor) == root:
+        return True
+    if id(tensor) not in known:
+        node = producers.get(id(tensor))
+        known[id(tensor)] = node is not None and _acts_on_entries(node, found)
+        if known[id(tensor)]:
+            inputs = [t for t in node.inputs if id(t) in found]
+            known[id(tensor)] = all(_is_function_of(t, root, producers, found, known) for t in inputs)
+    return known[id(tensor)]
+
+
+def _acts_on_entries(node, found):
+    if node.affine is not None and "weights" in node.affine.kinds:
+        return False
+    entries = (*_ARITHMETIC, *K.ELEMENTWISE_FUNCTIONS, L.Activation, L.ReLU, *K.operation_classes("Cast"))
+    if not isinstance(node.operation, entries) or activation_name(node.operation) in ("softmax", "log_softmax"):
+        return False
+    return all(t.shape == node.output.shape for t in node.inputs if id(t) in found)

@@ -1,0 +1,54 @@
+"""Fused scaled dot-product attention.
+
+Sources: Achtibat et al. 2024, "AttnLRP" (uniform rule at both products, Taylor at the softmax); Ali et al. 2022, "XAI for
+transformers" (attention weights are constants).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_lrp import keras_internals as K
+from tf_lrp.rules import SignalTakesAll, Uniform
+from tf_lrp.stabilizer import Stabilizer
+from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.registry import register_twin
+
+
+@register_twin(*K.operation_classes("DotProductAttention"))
+class DotProductAttentionTwin(Twin):
+    """y = A v with A = softmax(scale q k^T + bias, masked); q (N, T, heads, D), k and v (N, S, heads or groups, D).
+
+    With g = R / y (so that R = y g):
+
+    - `SignalTakesAll`: R_v = v (A^T g); queries and keys get nothing.
+    - `Uniform`: R_v = 1/2 v (A^T g); of the other half, G = 1/2 g v^T is the gradient at A and
+      H = A (G - sum_s A G) that at the scores; R_q = 1/2 scale q (H k), R_k = 1/2 scale k (H^T q). The softmax step is
+      Taylor's, which does not conserve relevance.
+    """
+
+    rules = (SignalTakesAll, Uniform)
+
+    def call(self, *inputs):
+        inputs = distinct(inputs)
+        takers = self.taking(inputs)
+        y = self.compute(*inputs)
+        uniform = isinstance(self.rule, Uniform)
+
+        def backward(relevance):
+            g = Stabilizer().divide(relevance, y)
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(takers)
+                again = self.compute(*inputs)
+            gradients = tape.gradient(again, takers, output_gradients=g, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            if not uniform:
+                return [x * gradient for x, gradient in zip(takers, gradients, strict=True)]
+            shares = self.taking(self._shares(len(inputs)))
+            return [share * x * dx for share, x, dx in zip(shares, takers, gradients, strict=True)]
+
+        return with_relevance(y, takers, backward)
+
+    @staticmethod
+    def _shares(count):
+        """Each product halves what goes through it: queries and keys lie behind two of them, and a bias behind one."""
+        return [0.25, 0.25, 0.5, *[0.5] * (count - 3)]

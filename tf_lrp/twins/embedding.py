@@ -1,0 +1,59 @@
+"""Embeddings: the relevance of a token is the sum over what it was embedded as."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import layers as L
+
+from tf_lrp import keras_internals as K
+from tf_lrp.rules import Pass
+from tf_lrp.twins.base import Twin, with_relevance
+from tf_lrp.twins.registry import register_twin
+
+
+class _LookUp(Twin):
+    """Rows of a table by indices that come from the model's inputs (and so as floats)."""
+
+    rules = (Pass,)
+
+    def look_up(self, inputs, made):
+        """The rows; the relevance of an index is the sum over the axes ``made`` by looking it up."""
+        (indices,) = self.taking(inputs)
+        rows = self.compute(*[tf.cast(x, tf.int32) if x is indices else x for x in inputs])
+        axes = made(rows.shape.rank, indices.shape.rank)
+        return with_relevance(rows, [indices], lambda relevance: [tf.reduce_sum(relevance, axes)])
+
+
+@register_twin(L.Embedding, *K.operation_classes("OneHot"))
+class EmbeddingTwin(_LookUp):
+    """y[..., :] = E[i[...], :] forward, R_i = sum_d R_y[..., d] backward."""
+
+    def call(self, *inputs):
+        axis = getattr(self.operation, "axis", -1)  # where one_hot puts its classes
+        return self.look_up(inputs, lambda rank, _: [axis % rank])
+
+
+@register_twin(*K.operation_classes("Take", "TakeAlongAxis"))
+class TakeTwin(_LookUp):
+    """keras.ops.take. Where the model's inputs are the indices it is an embedding; else values go back to their places."""
+
+    def __init__(self, operation, rule, name, dtype, arguments, takes=()):
+        super().__init__(operation, rule, name, dtype, arguments, takes)
+        args, kwargs = arguments
+        self.values_are_given = isinstance((args or (kwargs["x"],))[0], keras.KerasTensor) and (not takes or takes[0])
+
+    @classmethod
+    def takers(cls, signals):
+        return (True, *[False] * (len(signals) - 1)) if signals[0] else signals
+
+    def call(self, *inputs):
+        if self.values_are_given:
+            return self.compute(inputs[0], *[tf.cast(x, tf.int32) for x in inputs[1:]])
+        axis = self.operation.axis
+
+        def made(rank, of_indices):
+            # (*before, indices, *behind): the table's axes lie around those of the indices.
+            return [] if axis is None else [a for a in range(rank) if not axis <= a < axis + of_indices]
+
+        return self.look_up(inputs, made)

@@ -1,0 +1,175 @@
+"""Recurrent layers: one scan forward over a cell's twin, one back.
+
+Source: Arras et al. 2017, "Explaining recurrent neural network predictions in sentiment analysis", and 2019, "Explaining
+and interpreting LSTMs": the signal takes all, gates none.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+from keras import layers as L
+from keras import tree
+
+from tf_lrp import keras_internals as K
+from tf_lrp.twins.base import Twin, with_relevance
+from tf_lrp.twins.registry import register_twin
+
+
+@register_twin(L.RNN, L.LSTM, L.GRU, L.SimpleRNN, K.CONVOLUTIONAL_LSTM, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D)
+class RecurrentTwin(Twin):
+    """y_t, s_t = cell(x_t, s_{t-1}) for each step t; where a mask is False, state and output stay as they were.
+
+    The forward scan keeps the states of each step and nothing else; the backward scan runs the cell's twin once more for
+    each step and takes the relevance of (x_t, s_{t-1}) from that of (y_t, s_t). So the graph has the size of one step, and
+    memory grows with the length by one state.
+
+    Args:
+        operation, rule, name, dtype, arguments, takes: see `Twin`.
+        step: twin model of the cell, [x_t, *states] -> [y_t, *states].
+    """
+
+    remainder = "bias"
+
+    def __init__(self, operation, rule, name, dtype, arguments, takes=(), step=None):
+        super().__init__(operation, rule, name, dtype, arguments, takes)
+        self.step = step
+
+    def call(self, *inputs):
+        sequence, initial, mask = self._arguments(inputs)
+        x = self._time_first(sequence)
+        allowed = None if mask is None else self._time_first(mask)
+        states = self._initial_states(sequence, initial)
+        outputs, before, last = self._forward(x, allowed, states)
+        layer = self.operation
+
+        def backward(*relevance):
+            of_output, of_states = relevance[0], relevance[1:]
+            of_x, of_initial = self._backward(x, allowed, before, of_output, of_states)
+            found = [(sequence, self._batch_first(of_x)), *zip(states, of_initial, strict=True)]
+            return [next(r for t, r in found if t is taker) for taker in takers]
+
+        takers = self.taking(inputs)
+        result = self._batch_first(outputs, ordered=False) if layer.return_sequences else last[0]
+        results = [result, *last[1:]] if layer.return_state else [result]
+        routed = with_relevance(results, takers, backward)
+        return routed if layer.return_state else routed[0]
+
+    def compute_output_spec(self, *inputs):
+        spec = super().compute_output_spec(*inputs)
+        return tree.flatten(spec) if self.operation.return_state else spec
+
+    # -- arguments ----------------------------------------------------------------------------------------------------
+
+    def _arguments(self, inputs):
+        args, kwargs = self._fill_in(inputs)
+        named = dict(zip(("sequences", "initial_state", "mask"), args, strict=False)) | kwargs
+        initial = named.get("initial_state")
+        mask = named.get("mask")
+        mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        return named["sequences"], None if initial is None else tree.flatten(initial), mask
+
+    def _initial_states(self, sequence, given):
+        layer = self.operation
+        if given is not None:
+            return list(given)
+        if layer.stateful:
+            return [tf.cast(tf.convert_to_tensor(s), self.compute_dtype) for s in tree.flatten(layer.states)]
+        samples = tf.shape(sequence)[0]
+        return [tf.zeros(tf.concat([[samples], s.shape[1:]], 0), self.compute_dtype) for s in self.step.inputs[1:]]
+
+    def _time_first(self, t):
+        t = tf.transpose(t, (1, 0, *range(2, t.shape.rank)))
+        return tf.reverse(t, [0]) if self.operation.go_backwards else t
+
+    def _batch_first(self, t, ordered=True):
+        """Back from (T, N, ...); ``ordered`` as the sequence came, not as the layer went through it."""
+        if ordered and self.operation.go_backwards:
+            t = tf.reverse(t, [0])
+        return tf.transpose(t, (1, 0, *range(2, t.shape.rank)))
+
+    # -- scans --------------------------------------------------------------------------------------------------------
+
+    def _forward(self, x, allowed, states):
+        """Outputs (T, N, ...), the states before each step [(T, N, ...)], and [last output, *last states]."""
+        steps = tf.shape(x)[0]
+        like = self.step.outputs[0]
+        first = tf.zeros(tf.concat([tf.shape(x)[1:2], like.shape[1:]], 0), self.compute_dtype)
+
+        def array(shape):
+            return tf.TensorArray(self.compute_dtype, steps, element_shape=shape)
+
+        def body(t, output, states, outputs, before):
+            before = [a.write(t, s) for a, s in zip(before, states, strict=True)]
+            new_output, *new_states = self.step([x[t], *states])
+            if allowed is not None:
+                kept = tf.zeros_like(output) if self.operation.zero_output_for_mask else output
+                new_output = _where(allowed[t], new_output, kept)
+                new_states = [_where(allowed[t], n, s) for n, s in zip(new_states, states, strict=True)]
+            return t + 1, new_output, new_states, outputs.write(t, new_output), before
+
+        arrays = array(like.shape), [array(s.shape) for s in self.step.inputs[1:]]
+        _, output, states, outputs, before = tf.while_loop(
+            lambda t, *_: t < steps,
+            body,
+            (tf.constant(0), first, states, *arrays),
+            shape_invariants=(tf.TensorShape(()), like.shape, [s.shape for s in self.step.inputs[1:]], *_loose(arrays)),
+            maximum_iterations=x.shape[0],
+        )
+        return outputs.stack(), [b.stack() for b in before], [output, *states]
+
+    def _backward(self, x, allowed, before, of_output, of_states):
+        """Relevance of x (T, N, ...) and of the initial states."""
+        steps = tf.shape(x)[0]
+        layer = self.operation
+        if layer.return_sequences:
+            of_outputs = tf.transpose(of_output, (1, 0, *range(2, of_output.shape.rank)))
+            carried = tf.zeros_like(of_outputs[0])
+        else:
+            carried = of_output
+        of_states = list(of_states) or [tf.zeros_like(s[0]) for s in before]
+
+        def body(n, carried, of_states, of_x):
+            t = steps - 1 - n
+            arriving = carried + of_outputs[t] if layer.return_sequences else carried
+            passing, staying = arriving, of_states
+            if allowed is not None:
+                passing = _where(allowed[t], arriving, tf.zeros_like(arriving))
+                staying = [_where(allowed[t], r, tf.zeros_like(r)) for r in of_states]
+            now = [x[t], *[b[t] for b in before]]
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(now)
+                results = self.step(now)
+            found = tape.gradient(
+                results, now, [passing, *staying], unconnected_gradients=tf.UnconnectedGradients.ZERO
+            )
+            of_previous = found[1:]
+            left = tf.zeros_like(arriving)
+            if allowed is not None:
+                # What was computed at a masked step is thrown away: output and state are those of the step before.
+                left = left if layer.zero_output_for_mask else arriving - passing
+                of_previous = [f + r - s for f, r, s in zip(of_previous, of_states, staying, strict=True)]
+            return n + 1, left, of_previous, of_x.write(t, found[0])
+
+        of_x = tf.TensorArray(self.compute_dtype, steps, element_shape=x.shape[1:])
+        _, _, of_states, of_x = tf.while_loop(
+            lambda n, *_: n < steps,
+            body,
+            (tf.constant(0), carried, of_states, of_x),
+            shape_invariants=(
+                tf.TensorShape(()),
+                self.step.outputs[0].shape,
+                [s.shape for s in self.step.inputs[1:]],
+                _loose(of_x),
+            ),
+            maximum_iterations=x.shape[0],
+        )
+        return of_x.stack(), of_states
+
+
+def _where(allowed, new, old):
+    """``new`` for the samples that are not masked."""
+    return tf.where(tf.reshape(allowed, tf.concat([tf.shape(allowed), [1] * (new.shape.rank - 1)], 0)), new, old)
+
+
+def _loose(arrays):
+    return tree.map_structure(lambda _: tf.TensorShape(None), arrays)

@@ -1,0 +1,49 @@
+"""What takes no relevance: masks, gates, shapes, constants."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from tf_lrp.twins.base import Twin
+
+
+class StoppingTwin(Twin):
+    """y = f(x) as it is, a constant to the backward pass. Works for every operation, and keeps the types of its results.
+
+    Args:
+        operation, rule, name, dtype, arguments, takes: see `Twin`.
+        function: the `Affine` that is computed, if the operation was described (and perhaps folded) as one.
+    """
+
+    def __init__(self, operation, rule, name, dtype, arguments, takes=(), function=None):
+        super().__init__(operation, rule, name, dtype, arguments, takes)
+        self.function = function
+
+    def run(self, inputs):
+        if self.function is None:
+            return super().run(inputs)
+        kernel = self.function.kernel_at(inputs, self.compute_dtype)
+        bias = self.function.bias(inputs, kernel)
+        z = self.function.apply(inputs, kernel)
+        return z if bias is None else z + bias
+
+    def call(self, *inputs):
+        # Integers that come from the model's inputs are carried as floats.
+        native = [_like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
+        return tree.map_structure(tf.stop_gradient, self.run(native))
+
+    def compute_output_spec(self, *inputs):
+        args, kwargs = self._fill_in(inputs)
+        described = self.operation.compute_output_spec if self.function is None else self.function.output_spec
+        spec = described(*args, **kwargs)
+        return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self._type(t.dtype)), spec)
+
+    def _type(self, dtype):
+        return self.compute_dtype if "float" in dtype else dtype
+
+
+def _like(x, original):
+    is_float = "float" in original.dtype
+    return x if is_float or not x.dtype.is_floating else tf.cast(x, original.dtype)
