@@ -391,7 +391,16 @@ def measure(model, x, preset):
             "second": seconds[1],
         }
     except Exception as error:  # a table of what works lists what does not
-        return {"error": f"{type(error).__name__}: {error}".splitlines()[0]}
+        return {"error": _first_line(error)}
+
+
+def _first_line(error):
+    """The error's first line that says something; a heading comes with what it heads."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["nothing said"]
+    if lines[0] == "in user code:":  # TensorFlow puts the traceback first
+        lines = lines[-1:]
+    said = " ".join(lines) if lines[0].endswith(":") else lines[0]
+    return f"{type(error).__name__}: {said}"
 
 
 def examine(table, name, size):
@@ -402,7 +411,7 @@ def examine(table, name, size):
     try:
         model = build_application(name, size) if table == "applications" else hub_models()[name]()
     except Exception as error:
-        return {"error": f"not built: {type(error).__name__}: {error}".splitlines()[0]}
+        return {"error": f"not built: {_first_line(error)}"}
     x = random_inputs(randomize(model))
     shapes = [a.shape[1:] for a in keras.tree.flatten(x)]
     return {

@@ -49,12 +49,19 @@ x, targets, _ = pictures(2000, seed=0)
 model.fit(x, targets, epochs=12, batch_size=64, verbose=0)
 x, targets, where = pictures(200, seed=1)
 found = model.predict(x, verbose=0)
-print(f"right classes: {(found['classes'].argmax(axis=1) == targets['classes']).mean():.0%}, edges off by")
-print(np.abs(found["boxes"] - targets["boxes"]).mean(axis=0), "pixels on average")
-for p in ("epsilon", "cmp_a1", "cmp_a2", "epsilon_plus", "gamma", "cmp_a1_flat"):
-    analyzer = tf_lrp.Analyzer(model, preset=p)
-    rc = analyzer.analyze(x, output="classes")[..., 0]
-    rb = analyzer.analyze(x, np.tile(np.arange(4), (200,1)), output="boxes")[..., 0]
-    print(p, "cls", np.maximum(rc, 0)[where].sum()/np.maximum(rc,0).sum(), where.mean(), [np.maximum(rb[:,k], 0)[where].sum()/np.maximum(rb[:,k],0).sum() for k in range(4)])
-    print(rb.sum((0,2,3)), found["boxes"].sum(0))
-print(analyzer.conservation(x, 0, output="boxes"))
+error = np.abs(found["boxes"] - targets["boxes"]).mean()
+print(f"right classes: {(found['classes'].argmax(axis=1) == targets['classes']).mean():.0%}; edges are off by {error:.1f} pixels")
+
+analyzer = tf_lrp.Analyzer(model, preset="gamma")
+of_class = analyzer.analyze(x, output="classes")  # (200, 32, 32, 1): why this class?
+of_edges = analyzer.analyze(x, np.tile(range(4), (200, 1)), output="boxes")  # (200, 4, 32, 32, 1): why these edges?
+
+for name, relevance in [("class", of_class), *((edge, of_edges[:, k]) for k, edge in enumerate(EDGES))]:
+    support = np.maximum(relevance[..., 0], 0)
+    print(f"relevance for {name:6} on the object: {support[where].sum() / support.sum():.0%}")
+print(f"the object is {where.mean():.0%} of a picture")
+print(analyzer.conservation(x, EDGES.index("left"), output="boxes"))
+
+columns = [np.uint8(255 * x.clip(0, 1)), heatmap.to_rgb(of_class), *(heatmap.to_rgb(of_edges[:, k]) for k in range(4))]
+sheet = heatmap.grid([[c[i] for c in columns] for i in range(4)], column_titles=["picture", "class", *EDGES])
+print("saved", heatmap.save(sheet, sys.argv[1] if len(sys.argv) > 1 else "out/several_outputs.png"))

@@ -11,12 +11,12 @@ SEED = 7
 NETWORKS = [
     ("VGG16", 32),
     ("ResNet50V2", 64),
-    ("DenseNet121", 32),
     ("MobileNetV2", 64),
     ("MobileNetV3Small", 64),
     ("EfficientNetB0", 64),
     ("EfficientNetV2B0", 64),
     ("ConvNeXtTiny", 64),
+    pytest.param("DenseNet121", 32, marks=pytest.mark.slow),
     pytest.param("InceptionResNetV2", 96, marks=pytest.mark.slow),
     pytest.param("NASNetMobile", 64, marks=pytest.mark.slow),
 ]

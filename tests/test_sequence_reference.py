@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import reference
 import sequence_reference
+import tensorflow as tf
 from hypothesis import HealthCheck, Phase, given, settings
 from keras import layers, ops
 from sequence_reference import GATE, UNIFORM
@@ -25,6 +26,8 @@ from tf_lrp import rules as library_rules
 from tf_lrp import select
 
 TOLERANCE = 1e-9
+
+pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # of a single element
 
 #: Keras's layers with their type set.
 FLOAT64 = {"dtype": "float64"}
@@ -175,23 +178,38 @@ def test_normalization_by_a_root_mean_square_or_a_norm(data, shape, seed, root):
     assert_agrees(model, library_rules.ZRule(), x, start, twin.forward(x), [twin.relevance(x, start)])
 
 
-@pytest.mark.parametrize("deviation", ["sqrt", "rsqrt", "reciprocal", "power"])
-def test_layer_normalization_by_hand(deviation):
-    """(x - mean) / std * gamma + beta from single operations is the layer."""
+NORMALIZED = {
+    "sqrt": lambda centred, variance: centred / ops.sqrt(variance),
+    "rsqrt": lambda centred, variance: centred * ops.rsqrt(variance),
+    "reciprocal": lambda centred, variance: centred * (1.0 / ops.sqrt(variance)),
+    "power": lambda centred, variance: ops.power(variance, -0.5) * centred,
+}
+
+
+class HandMadeNormalization(layers.Layer):
+    """(x - mean) / std * gamma + beta from single operations."""
+
+    def __init__(self, how, epsilon, **arguments):
+        super().__init__(**arguments)
+        self.normalized, self.epsilon = NORMALIZED[how], epsilon
+
+    def build(self, shape):
+        self.gamma = self.add_weight(shape=shape[-1:], initializer="ones", name="gamma")
+        self.beta = self.add_weight(shape=shape[-1:], initializer="zeros", name="beta")
+
+    def call(self, x):
+        centred = x - ops.mean(x, axis=-1, keepdims=True)
+        variance = ops.mean(ops.square(centred), axis=-1, keepdims=True) + self.epsilon
+        return self.normalized(centred, variance) * self.gamma + self.beta
+
+
+@pytest.mark.parametrize("how", NORMALIZED)
+def test_layer_normalization_by_hand(how):
     rng, shape, epsilon = np.random.default_rng(1), (3, 4), 0.1
-    gamma, beta = values(rng, 4, zeros=0), values(rng, 4, zeros=0)
-    inputs = Input(shape)
-    centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
-    variance = ops.mean(ops.square(centred), axis=-1, keepdims=True) + epsilon
-    normalized = {
-        "sqrt": lambda: centred / ops.sqrt(variance),
-        "rsqrt": lambda: centred * ops.rsqrt(variance),
-        "reciprocal": lambda: centred * (1.0 / ops.sqrt(variance)),
-        "power": lambda: ops.power(variance, -0.5) * centred,
-    }[deviation]()
-    model = keras.Model(inputs, normalized * gamma + beta)
+    layer = HandMadeNormalization(how, epsilon, **FLOAT64)
+    model, x, start = normalization(layer, shape), values(rng, (3, *shape), zeros=0), values(rng, (3, *shape))
+    gamma, beta = randomize(layer, rng)
     twin = sequence_reference.layer_normalization(shape, (1,), gamma, beta, epsilon)
-    x, start = values(rng, (3, *shape), zeros=0), values(rng, (3, *shape))
     for preset in (library_rules.ZRule(), "attnlrp", "cp_lrp"):
         assert_agrees(model, preset, x, start, twin.forward(x), [twin.relevance(x, start)])
 
@@ -455,6 +473,11 @@ def test_softmax_between_linear_layers(preset):
 ATTENTION = {"attnlrp": UNIFORM, "cp_lrp": GATE}
 
 
+def in_keras(scale):
+    """The scale that `keras.ops.dot_product_attention` applies on TensorFlow: it takes a Python number through float32."""
+    return float(np.float32(scale))
+
+
 def random_mask(rng, *shape):
     """Every query may look at something."""
     mask = rng.random(shape) < 0.6
@@ -473,7 +496,7 @@ class MultiHead:
         self.linears = [
             linear("abc,cde->abde", number, shape) for number, shape in enumerate((query_shape, value_shape, value_shape))
         ]
-        self.attention = sequence_reference.Attention(rule, 1 / np.sqrt(head_size), causal)
+        self.attention = sequence_reference.Attention(rule, in_keras(1 / np.sqrt(head_size)), causal)
         self.out = linear("abcd,cde->abe", 3, (*query_shape[:1], *self.head_shape))
 
     @property
@@ -498,13 +521,17 @@ class MultiHead:
 
 @st.composite
 def attention_layers(draw):
-    """A layer and the size of its heads."""
-    use_bias, size = draw(biased), draw(sizes)
+    """Class, arguments, and the size of the heads.
+
+    No heads of size 1: where there are as many of them as steps, Keras's `ops.add` takes their bias for one of the steps.
+    """
+    use_bias, size = draw(biased), draw(st.sampled_from([4, 3, 2]))
     if draw(st.booleans()):
-        value_size = draw(st.sampled_from([None, 2]))
-        return layers.MultiHeadAttention(draw(sizes), size, value_dim=value_size, use_bias=use_bias, **FLOAT64), size
-    groups = draw(st.sampled_from([(4, 2), (2, 1), (3, 3), (4, 1)]))
-    return layers.GroupQueryAttention(size, *groups, use_bias=use_bias, **FLOAT64), size
+        arguments = {"num_heads": draw(sizes), "key_dim": size, "value_dim": draw(st.sampled_from([None, 2]))}
+        return layers.MultiHeadAttention, {**arguments, "use_bias": use_bias}, size
+    heads, groups = draw(st.sampled_from([(4, 2), (2, 1), (3, 3), (4, 1)]))
+    arguments = {"head_dim": size, "num_query_heads": heads, "num_key_value_heads": groups}
+    return layers.GroupQueryAttention, {**arguments, "use_bias": use_bias}, size
 
 
 @pytest.mark.parametrize("preset", ATTENTION)
@@ -514,8 +541,8 @@ def attention_layers(draw):
 def test_attention_layer(preset, crossed, data, seed, steps, masked, causal):
     """Multi-head or with grouped queries, of one sequence or of two, with a mask, causal, or both."""
     rng = np.random.default_rng(seed)
-    layer, size = data.draw(attention_layers())
-    use_bias = layer.get_config()["use_bias"]
+    layer_class, of_layer, size = data.draw(attention_layers())
+    layer, use_bias = layer_class(**of_layer, **FLOAT64), of_layer["use_bias"]
     shapes = [(steps[0], 3), (steps[1] if crossed else steps[0], 3)]
     inputs = [Input(shape) for shape in shapes[: 1 + crossed]]
     x = [values(rng, (3, *shape), zeros=0.1) for shape in shapes[: 1 + crossed]]
@@ -564,6 +591,7 @@ def head_attention(how, q, k, v, scale, mask, causal):
 def test_attention_of_one_head(how, preset, seed, size, masked, causal):
     rng = np.random.default_rng(seed)
     t, s, d, e = size
+    e = d if how == "operation" else e  # it says that its output has the queries' shape
     causal = causal and how in ("operation", "layer")
     if how == "layer":
         masked = False  # it takes masks of sequences
@@ -573,7 +601,8 @@ def test_attention_of_one_head(how, preset, seed, size, masked, causal):
     symbolic_mask = keras.Input((t, s), dtype="bool") if masked else None
     found = head_attention(how, *inputs, 0.7, symbolic_mask, causal)
     model = keras.Model([*inputs, symbolic_mask] if masked else inputs, found)
-    twin = sequence_reference.Attention(ATTENTION[preset], 0.7, causal)
+    scale = in_keras(0.7) if how == "operation" else 0.7
+    twin = sequence_reference.Attention(ATTENTION[preset], scale, causal)
     heads = [one[:, :, np.newaxis] for one in x]
     start = values(rng, (3, t, e))
     expected = [one[:, :, 0] for one in twin.relevance(*heads, start[:, :, np.newaxis], mask)]
@@ -676,21 +705,20 @@ def test_recurrent_layer_with_a_mask_and_initial_states(cell, rules, arguments, 
     rng, (steps, features, units) = np.random.default_rng(seed), size
     layer, inputs = recurrent_layer(cell, units, **arguments), Input((steps, features))
     states = [Input((units,)) for _ in range(1 + (cell == "lstm"))]
-    masking = layers.Masking(**FLOAT64)(inputs)
-    model = keras.Model([inputs, *states], layer(masking, initial_state=states))
-    weights, x = randomize(layer, rng, zeros=0.1), values(rng, (4, steps, features), zeros=0)
-    x[rng.random((4, steps)) < 0.4] = 0.0
+    allowed = keras.Input((steps,), dtype="bool")
+    model = keras.Model([inputs, allowed, *states], layer(inputs, mask=allowed, initial_state=states))
+    weights, x = randomize(layer, rng, zeros=0.1), values(rng, (4, steps, features))
+    mask = rng.random((4, steps)) < 0.6
     initial = [values(rng, (4, units), zeros=0.1) for _ in states]
     twin = sequence_reference.Recurrent(
         reference_cell(cell, weights, arguments["use_bias"], rules[1], ACTIVATION_OF[arguments["activation"]]),
         arguments["return_sequences"],
         arguments["go_backwards"],
     )
-    mask = x.any(axis=-1)
     output = twin.forward(x, mask, initial)
     start = values(rng, output.shape)
     of_x, of_initial = twin.relevance(x, start, mask, initial)
-    assert_agrees(model, rules[0], [x, *initial], start, output, [of_x, *of_initial])
+    assert_agrees(model, rules[0], [x, mask, *initial], start, output, [of_x, None, *of_initial])
 
 
 @pytest.mark.parametrize("cell", CELLS)
@@ -763,6 +791,71 @@ def test_words_through_stacked_layers(cell):
     of_words = below.relevance(x, above.relevance(hidden, of_last, mask)[0], mask)[0]
     expected = words.relevance(ids, of_words)
     assert_agrees(model, library_rules.Epsilon(epsilon), ids, start, linear.forward(last), [expected])
+
+
+# --- The reference itself ---------------------------------------------------------------------------------------------
+
+
+def constant_gates(cell, weights, x):
+    """The outputs of a layer in TensorFlow, where gates and the factors act(z) / z are constants of the sample."""
+    kernel, recurrent_kernel, bias = (tf.constant(w) for w in weights)
+    stop, units = tf.stop_gradient, recurrent_kernel.shape[0]
+    h = c = tf.zeros((len(x), units), tf.float64)
+
+    def act(z):
+        return z * stop(tf.tanh(z) / z)
+
+    def gate(z):
+        return stop(tf.sigmoid(z))
+
+    outputs = []
+    for t in range(x.shape[1]):
+        if cell.startswith("gru"):
+            after = cell.endswith("after")
+            of_x = tf.split(x[:, t] @ kernel + (bias[0] if after else bias), 3, axis=1)
+            of_h = tf.split(h @ recurrent_kernel + (bias[1] if after else 0.0), 3, axis=1)
+            z, r = gate(of_x[0] + of_h[0]), gate(of_x[1] + of_h[1])
+            h = z * h + (1 - z) * act(of_x[2] + (r * of_h[2] if after else (r * h) @ recurrent_kernel[:, 2 * units :]))
+        else:
+            z = x[:, t] @ kernel + h @ recurrent_kernel + bias
+            if cell == "lstm":
+                i, f, g, o = tf.split(z, 4, axis=1)
+                c = gate(f) * c + gate(i) * act(g)
+                h = gate(o) * act(c)
+            else:
+                h = act(z)
+        outputs.append(h)
+    return tf.stack(outputs, axis=1)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_lrp_z_is_the_gradient_of_a_layer_whose_gates_are_constants(cell):
+    """Times the input, and from start / output: a formula that has nothing in common with the reference's loops."""
+    rng = np.random.default_rng(17)
+    layer = recurrent_layer(cell, 3)
+    layer.build((None, 4, 2))
+    weights, x = randomize(layer, rng), tf.constant(values(rng, (2, 4, 2)))
+    start = values(rng, (2, 4, 3), zeros=0)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = constant_gates(cell, weights, x)
+    expected = x * tape.gradient(outputs, x, output_gradients=start / outputs)
+    twin = sequence_reference.Recurrent(reference_cell(cell, weights, True, sequence_reference.Epsilon()), True)
+    assert_close(twin.forward(x.numpy()), outputs, 1e-13)
+    assert_close(twin.relevance(x.numpy(), start)[0], expected, 1e-12)
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_reference_loses_nothing_where_bias_and_stabilizer_are_shared_out(cell):
+    rng = np.random.default_rng(18)
+    layer = recurrent_layer(cell, 3)
+    layer.build((None, 4, 2))
+    rule = sequence_reference.Epsilon(0.1, bias_factor=1.0)
+    twin = sequence_reference.Recurrent(reference_cell(cell, randomize(layer, rng), True, rule), True)
+    x, start, mask = values(rng, (2, 4, 2)), values(rng, (2, 4, 3)), np.array([[1, 1, 0, 1], [1, 0, 0, 1]], bool)
+    of_x, of_states = twin.relevance(x, start, mask)
+    total = of_x.sum(axis=(1, 2)) + sum(r.sum(axis=1) for r in of_states)
+    np.testing.assert_allclose(total, start.sum(axis=(1, 2)), rtol=0, atol=1e-12 * np.abs(of_x).sum())
 
 
 # --- Conservation -----------------------------------------------------------------------------------------------------

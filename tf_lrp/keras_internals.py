@@ -1,8 +1,8 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
-Used here: the history of symbolic tensors (`_keras_history`, `_inbound_nodes`, `_outbound_nodes`) and their masks
-(`_keras_mask`), the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional
-model (`_inputs_struct`, `_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
+Used here: how layers meet symbolic tensors (`symbolic_call`, `_inbound_nodes`, `_outbound_nodes`, `_call_signature`), the
+shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
+`_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import contextlib
 import threading
 
 import keras
+import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
+from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
 from keras.src.ops import core as core_operations
@@ -73,6 +75,8 @@ INDICATORS = operation_classes(
     "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
 )  # fmt: skip
 
+_ABSENT = object()
+_BINARY = [f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge")]
 _SIZE_OF = {"reshape": 1, "broadcast_to": 1, "tile": 1, "repeat": 1, "slice": 1, "pad": 1, "roll": 1}
 _FROM_SIZES = ("arange", "zeros", "ones", "full", "eye", "tri", "identity", "linspace")
 
@@ -85,7 +89,7 @@ class SizeOf(keras.Operation):
         self.axis = axis
 
     def call(self, x):
-        return source_ops.shape(x)[self.axis]
+        return tf.shape(x)[self.axis]
 
     def compute_output_spec(self, x):
         return keras.KerasTensor((), dtype="int32")
@@ -106,19 +110,33 @@ _tracing = threading.RLock()
 
 
 @contextlib.contextmanager
-def tracing(model):
+def tracing(model, stand_in):
     """While a model's ``call`` is run on symbolic tensors.
 
-    Layers record each symbolic call in themselves; afterwards they are as they were before. And lengths that are unknown
-    (None) become symbolic numbers, as they do for TensorFlow's own symbolic tensors: ``keras.ops.shape`` returns them, and
-    the functions that take shapes accept them.
+    Each symbolic call of an operation goes to ``stand_in(infer, operation, args, kwargs) -> outputs``, where
+    ``infer(operation, *args, **kwargs)`` is what Keras does; masks are among the arguments. Layers record each symbolic call in themselves; afterwards they
+    are as they were before. And lengths that are unknown (None) become symbolic numbers, as they are in TensorFlow's graphs:
+    ``keras.ops.shape`` returns them, and the functions that take shapes accept them.
+
+    Yields:
+        Set of the ids of the model's own layers and operations.
     """
     operations = _operations_in(model)
     lengths = [(o, len(o._inbound_nodes), len(o._outbound_nodes)) for o in operations]
+    classes = (keras.Operation, keras.layers.Layer)
+    inferring = [c.__dict__["symbolic_call"] for c in classes]
+
+    def standing_in(infer):
+        return lambda operation, *args, **kwargs: stand_in(infer, operation, args, kwargs)
+
     with _tracing, _symbolic_sizes():
+        for operation_class, infer in zip(classes, inferring, strict=True):
+            operation_class.symbolic_call = standing_in(infer)
         try:
             yield {id(o) for o in operations}
         finally:
+            for operation_class, infer in zip(classes, inferring, strict=True):
+                operation_class.symbolic_call = infer
             for operation, inbound, outbound in lengths:
                 del operation._inbound_nodes[inbound:]
                 del operation._outbound_nodes[outbound:]
@@ -166,6 +184,9 @@ def _symbolic_sizes():
         by_size = sized(original, 1, True)
 
         def reshape(x, newshape):
+            if isinstance(x, keras.KerasTensor) and isinstance(newshape, (list, tuple)):
+                # (x.shape[0], -1): the length of an axis, written where only its name was known.
+                newshape = tuple(SizeOf(n)(x) if size is None else size for n, size in enumerate(newshape))
             unknown = [isinstance(size, keras.KerasTensor) for size in newshape] if isinstance(newshape, (list, tuple)) else []
             if sum(unknown) == 1 and -1 not in [s for s in newshape if isinstance(s, int)]:
                 newshape = tuple(-1 if is_unknown else s for is_unknown, s in zip(unknown, newshape, strict=True))
@@ -173,7 +194,21 @@ def _symbolic_sizes():
 
         return reshape
 
+    def after_symbolic(original):
+        def method(self, other):
+            return NotImplemented if isinstance(other, keras.KerasTensor) else original(self, other)
+
+        return method
+
+    def replace_method(owner, name, value):
+        replaced.append((owner, name, owner.__dict__.get(name, _ABSENT)))
+        setattr(owner, name, value)
+
     try:
+        # variable * tensor and array * tensor are left to the symbolic tensor, as a TensorFlow tensor would have it.
+        for name in _BINARY:
+            replace_method(KerasVariable, name, after_symbolic(getattr(KerasVariable, name)))
+        replace_method(keras.KerasTensor, "__array_ufunc__", None)
         replace("shape", shape_of)
         replace("reshape", reshaping)
         for name, first in _SIZE_OF.items():
@@ -183,35 +218,11 @@ def _symbolic_sizes():
             replace(name, lambda original: sized(original, 0, False))
         yield
     finally:
-        for module, name, original in replaced:
-            setattr(module, name, original)
-
-
-def origin(tensor):
-    """Who made a symbolic tensor: (operation, args, kwargs, outputs, index among the outputs), or None for an input."""
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return None
-    node = history.operation._inbound_nodes[history.node_index]
-    return None if node.is_input else (node.operation, node.arguments.args, node.arguments.kwargs, tuple(node.outputs))
-
-
-def canonical(tensor):
-    """The tensor object that stands for this one: Keras copies tensors that it hands into nested models."""
-    history = getattr(tensor, "_keras_history", None)
-    if history is None or history.operation is None:
-        return tensor
-    return history.operation._inbound_nodes[history.node_index].outputs[history.tensor_index]
-
-
-def mask_of(tensor):
-    """The mask that travels with a symbolic tensor, or None."""
-    return getattr(tensor, "_keras_mask", None)
-
-
-def give_mask(tensor, mask):
-    """Lets a mask travel with a symbolic tensor."""
-    tensor._keras_mask = mask
+        for owner, name, original in reversed(replaced):
+            if original is _ABSENT:
+                delattr(owner, name)
+            else:
+                setattr(owner, name, original)
 
 
 def takes(layer, argument):

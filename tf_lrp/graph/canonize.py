@@ -13,7 +13,7 @@ from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
 from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.nodes import Graph
+from tf_lrp.graph.nodes import pruned
 
 logger = logging.getLogger("tf_lrp")
 
@@ -82,7 +82,7 @@ def strip_softmax(graph):
             node = producers.get(id(tensor))
         return tensor
 
-    return _pruned(replace(graph, outputs=tree.map_structure(stripped, graph.outputs)))
+    return pruned(replace(graph, outputs=tree.map_structure(stripped, graph.outputs)))
 
 
 def fold_batchnorm(graph):
@@ -140,14 +140,3 @@ def _leaf(node, name):
 
 def _like(tensor):
     return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
-
-
-def _pruned(graph: Graph):
-    """Without the nodes that no output needs any more."""
-    needed = {id(t) for t in tree.flatten(graph.outputs)}
-    kept = []
-    for node in reversed(graph.nodes):
-        if any(id(t) in needed for t in node.outputs):
-            kept.append(node)
-            needed.update(id(t) for t in node.inputs)
-    return replace(graph, nodes=tuple(reversed(kept)))

@@ -105,7 +105,8 @@ def _rank(tensor, producers, found):
         if len(inputs) != 1 or not isinstance(operation, (*_REARRANGING, *_ARITHMETIC)):
             return 0
         (tensor,) = inputs
-    return 0
+    # An input of integers that reaches a product as a number is a mask; tokens go through an embedding.
+    return 3 if "int" in tensor.dtype else 0
 
 
 def _first(node):

@@ -97,6 +97,17 @@ class Graph:
         return replace(graph, nodes=nodes, outputs=swap(graph.outputs), results=swap(graph.results))
 
 
+def pruned(graph):
+    """The graph without the nodes that no output needs."""
+    needed = {id(t) for t in tree.flatten(graph.outputs)}
+    kept = []
+    for node in reversed(graph.nodes):
+        if any(id(t) in needed for t in node.outputs):
+            kept.append(node)
+            needed.update(id(t) for t in node.inputs)
+    return replace(graph, nodes=tuple(reversed(kept)))
+
+
 def constants_in(structure):
     """The arrays and floats in a nested structure: operands that no layer computes. (Integers say axes and shapes.)"""
     leaves = tree.flatten(structure)

@@ -120,7 +120,7 @@ def _choices(graph, facts, preset):
 def _takes(node, of_node, rule):
     if isinstance(rule, SignalTakesAll) or of_node.only_takers:
         return of_node.takers
-    twin_class = twin_class_of(node.operation)
+    twin_class = SoftmaxTwin if "softmax" in of_node.kinds else twin_class_of(node.operation)
     return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
 
 
@@ -146,8 +146,10 @@ def _lacks_twin(node, of_node, choice):
     if "softmax" in of_node.kinds:
         return False
     twin_class = twin_class_of(node.operation)
-    taking = [t for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
-    return bool(node.problem) or twin_class is None or not twin_class.supports(taking)
+    if node.problem or twin_class is None:
+        return True
+    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.signals), strict=True) if flag]
+    return not twin_class.supports(taking)
 
 
 def _twin(node, of_node, choice, takes, preset):

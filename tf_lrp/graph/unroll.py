@@ -12,7 +12,7 @@ from keras import tree
 from tf_lrp import keras_internals as K
 from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.graph.nodes import Graph, Node, tensors_in
+from tf_lrp.graph.nodes import Graph, Node, pruned, tensors_in
 from tf_lrp.graph.openers import opener_of
 from tf_lrp.twins import twin_class_of
 
@@ -47,15 +47,12 @@ def unroll(model, inputs=None):
         )
         raise TypeError(f"Expected a keras.Model, got {type(model).__module__}.{type(model).__name__}.{hint}")
     structure = _inputs_for(model, inputs)
-    with K.tracing(model) as known:
-        tracer = _Tracer(structure, known)
-        try:
-            outputs = tracer.open(model, (structure,), {}, ())
-        except _CannotOpen as problem:
-            raise UnsupportedLayerError(
-                f"The model {model.name!r} of class {type(model).__name__} could not be opened: {problem}"
-            ) from None
-    return _named(Graph(structure, outputs, tuple(tracer.nodes)), tracer.opened)
+    try:
+        return _trace(model, (structure,), structure)
+    except _CannotOpen as problem:
+        raise UnsupportedLayerError(
+            f"The model {model.name!r} of class {type(model).__name__} could not be opened: {problem}"
+        ) from None
 
 
 def unroll_cell(layer, sequence):
@@ -75,16 +72,12 @@ def unroll_cell(layer, sequence):
     x = keras.Input(batch_shape=(sequence.shape[0], *sequence.shape[2:]), dtype=sequence.dtype)
     given = K.initial_state(layer)
     states = tree.map_structure(lambda s: keras.Input(batch_shape=(x.shape[0], *s.shape[1:]), dtype=cell.compute_dtype), given)
-    with K.tracing(cell) as known:
-        tracer = _Tracer([x, states], known)
-        try:
-            output, after = tracer.open(cell, (x, states), {}, ())
-        except _CannotOpen as problem:
-            raise UnsupportedLayerError(
-                f"The cell of {layer.name!r}, of class {type(cell).__name__}, could not be opened: {problem}"
-            ) from None
-    graph = Graph([x, *tree.flatten(states)], [output, *tree.flatten(after)], tuple(tracer.nodes))
-    return _named(graph, tracer.opened)
+    try:
+        return _trace(cell, (x, states), [x, *tree.flatten(states)], flat=True)
+    except _CannotOpen as problem:
+        raise UnsupportedLayerError(
+            f"The cell of {layer.name!r}, of class {type(cell).__name__}, could not be opened: {problem}"
+        ) from None
 
 
 def _inputs_for(model, inputs):
@@ -116,123 +109,96 @@ class _CannotOpen(Exception):
     """Why a layer's ``call`` could not be run on symbolic tensors."""
 
 
-class _Tracer:
-    """Collects the primitive operations behind symbolic results.
+def _trace(layer, args, inputs, flat=False):
+    """The graph of a layer called on symbolic ``args``; ``flat`` to have its outputs in a flat list."""
+    tracer = _Tracer()
+    with K.tracing(layer, tracer.call) as known:
+        tracer.own_operations = known
+        outputs = tracer.open(layer, args, {})
+    if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
+        raise _CannotOpen("its call returns something that does not depend on its inputs")
+    outputs = tree.map_structure(tracer.resolve, outputs)
+    graph = pruned(Graph(inputs, tree.flatten(outputs) if flat else outputs, tuple(tracer.nodes)))
+    returned = {id(t) for node in graph.nodes for t in node.outputs}
+    opened = [(path, tracer.resolve(t)) for path, t in tracer.opened]
+    return _named(graph, [(path, t) for path, t in opened if id(t) in returned])
 
-    Args:
-        inputs: nested symbolic inputs of the model.
-        known: ids of the model's own layers and operations, which have lasting names.
+
+class _Tracer:
+    """Stands in for the symbolic calls of layers: those that are not primitive run their own ``call`` instead.
 
     Attributes:
-        nodes: the primitive nodes so far, in topological order.
-        opened: list of (path, tensor) of what opened layers return.
+        own_operations: ids of the model's own layers and operations, which have lasting names.
+        nodes: of the primitive calls, in the order in which they were made.
+        opened: list of (path, first output) of the layers that were opened.
     """
 
-    def __init__(self, inputs, known):
-        self.own_operations = known
+    def __init__(self):
+        self.own_operations = set()
         self.nodes, self.opened = [], []
-        self.made = {id(t) for t in tree.flatten(inputs)}
-        self.stand_ins = {}  # id of what a composite layer returned, as Keras saw it -> what its call really made
-        self.keep = []  # ids are of living objects only
+        self.path = []  # names of the layers whose call is running
+        self.same = {}  # id of a tensor that a conversion left as it was -> (it, the tensor before)
 
-    def open(self, operation, args, kwargs, path):
-        """Runs an operation's ``call`` on symbolic tensors and adds what it did; returns its outputs.
+    def call(self, infer, operation, args, kwargs):
+        """What an operation returns on symbolic arguments."""
+        # Inference is explained, whatever a layer was called with.
+        kwargs = {name: value for name, value in kwargs.items() if name != "training"}
+        self.path.append(self._name_of(operation))
+        problem = ""
+        try:
+            if not _is_primitive(operation, args, kwargs):
+                before = len(self.nodes)
+                try:
+                    outputs = self.open(operation, args, kwargs)
+                    first = next((t for t in tree.flatten(outputs) if isinstance(t, keras.KerasTensor)), None)
+                    if first is not None:
+                        self.opened.append((tuple(self.path), first))
+                    return outputs
+                except _CannotOpen as reason:
+                    problem = str(reason)
+                    del self.nodes[before:]
+            outputs = infer(operation, *args, **kwargs)
+            self._record(operation, args, kwargs, tree.flatten(outputs), problem)
+            return outputs
+        finally:
+            self.path.pop()
+
+    def _record(self, operation, args, kwargs, outputs, problem):
+        args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
+        if isinstance(operation, K.CONVERSIONS):
+            (before,) = tensors_in((args, kwargs))
+            if outputs[0].dtype == before.dtype:
+                self.same[id(outputs[0])] = outputs[0], before
+                return
+        if isinstance(operation, keras.layers.BatchNormalization):
+            kwargs.pop("mask", None)  # matters for the statistics of training
+        self.nodes.append(Node(operation, args, kwargs, tuple(outputs), tuple(self.path), problem=problem))
+
+    def open(self, operation, args, kwargs):
+        """Runs an operation's ``call`` on symbolic tensors.
 
         Raises:
             _CannotOpen: if that does not work.
         """
-        function, kwargs = _callable(operation), dict(kwargs)
-        if isinstance(operation, keras.layers.Layer) and K.takes(operation, "training"):
-            kwargs["training"] = False
+        if K.takes(operation, "training") and K.functional_of(operation) is None:
+            kwargs = {**kwargs, "training": False}
+        opener = opener_of(operation)
         try:
-            outputs = function(*args, **kwargs)
+            return operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
         except Exception as error:  # whatever a user's code may raise when it meets a symbolic tensor
             raise _CannotOpen(_first_line(error)) from error
-        if not all(leaf is None or isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
-            raise _CannotOpen("its call returns something that does not depend on its inputs")
-        for tensor in tree.flatten(outputs):
-            if tensor is not None:
-                self._add_behind(tensor, path)
-        return tree.map_structure(lambda t: None if t is None else self._resolve(t), outputs)
 
-    def _resolve(self, tensor):
-        tensor = K.canonical(tensor)
-        while id(tensor) in self.stand_ins:
-            tensor = K.canonical(self.stand_ins[id(tensor)])
-        return tensor
-
-    def _add_behind(self, tensor, path):
-        """Adds the nodes that a tensor depends on and that are not there yet, in topological order."""
-        stack = [tensor]
-        while stack:
-            tensor = K.canonical(stack[-1])
-            if id(tensor) in self.made or id(tensor) in self.stand_ins:
-                stack.pop()
-                continue
-            found = K.origin(tensor)
-            if found is None:
-                raise _CannotOpen("it uses a symbolic tensor that belongs to another model")
-            operation, args, kwargs, outputs = found
-            missing = [
-                t for t in map(K.canonical, tensors_in((args, kwargs))) if id(t) not in self.made and id(t) not in self.stand_ins
-            ]
-            if missing:
-                stack.extend(missing)
-                continue
-            stack.pop()
-            self._add(operation, args, kwargs, outputs, path)
-
-    def _add(self, operation, args, kwargs, outputs, path):
-        def resolve(structure):
-            return tree.map_structure(lambda t: self._resolve(t) if isinstance(t, keras.KerasTensor) else t, structure)
-
-        recorded = tensors_in((args, kwargs))
-        args, kwargs = resolve(args), resolve(kwargs)
-        kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        here = (*path, self._name_of(operation))
-        self.keep.extend(outputs)
-        if isinstance(operation, K.CONVERSIONS) and outputs[0].dtype == recorded[0].dtype:
-            self.stand_ins[id(outputs[0])] = self._resolve(recorded[0])
-            return
-        late_mask = any(K.mask_of(t) is None and K.mask_of(self._resolve(t)) is not None for t in recorded)
-        if late_mask and isinstance(operation, keras.layers.Layer):
-            # What an opened model inside really returns has a mask that its symbolic stand-in had not.
-            again = operation(*args, **kwargs)
-            for old, new in zip(outputs, tree.flatten(again), strict=True):
-                self.stand_ins[id(old)] = new
-                self._add_behind(new, path)
-            return
-        if not _is_primitive(operation, args, kwargs):
-            try:
-                returned = tree.flatten(self.open(operation, args, kwargs, here))
-            except _CannotOpen as problem:
-                self._append(Node(operation, args, kwargs, outputs, here, problem=str(problem)))
-                return
-            self.keep.extend(returned)
-            for old, new in zip(outputs, returned, strict=True):
-                self.stand_ins[id(old)] = new
-                if K.mask_of(new) is None and K.mask_of(old) is not None:
-                    K.give_mask(new, K.mask_of(old))
-            self.opened.append((here, returned[0]))
-            return
-        self._append(Node(operation, args, kwargs, outputs, here))
-
-    def _append(self, node):
-        self.nodes.append(node)
-        self.made.update(id(t) for t in node.outputs)
+    def resolve(self, value):
+        """The tensor of the graph that a symbolic tensor stands for; what is none stays as it is."""
+        while id(value) in self.same:
+            value = self.same[id(value)][1]
+        return value
 
     def _name_of(self, operation):
         if isinstance(operation, keras.layers.Layer) or id(operation) in self.own_operations:
             return operation.name
         # Keras numbers the operations that a call makes, and goes on counting: the next Analyzer would see other names.
         return re.sub(r"_\d+$", "", operation.name)
-
-
-def _callable(operation):
-    opener = opener_of(operation)
-    if opener is None:
-        return operation.call
-    return lambda *args, **kwargs: opener(operation, *args, **kwargs)
 
 
 def _is_primitive(operation, args, kwargs):

@@ -57,6 +57,14 @@ class SoftmaxTwin(PassTwin):
 
     rules = (Pass, Taylor)
 
+    @property
+    def remainder(self):
+        return "bias" if isinstance(self.rule, Taylor) else ""
+
+    @classmethod
+    def takers(cls, signals):
+        return (signals[0], *[False] * (len(signals) - 1))  # a mask takes nothing
+
     def call(self, *inputs):
         if not isinstance(self.rule, Taylor):
             return super().call(*inputs)

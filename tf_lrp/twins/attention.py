@@ -29,6 +29,10 @@ class DotProductAttentionTwin(Twin):
 
     rules = (SignalTakesAll, Uniform)
 
+    @property
+    def remainder(self):
+        return "bias" if isinstance(self.rule, Uniform) else "stabilizer"
+
     def call(self, *inputs):
         inputs = distinct(inputs)
         takers = self.taking(inputs)

@@ -112,10 +112,13 @@ class RecurrentTwin(Twin):
             lambda t, *_: t < steps,
             body,
             (tf.constant(0), first, states, *arrays),
-            shape_invariants=(tf.TensorShape(()), like.shape, [s.shape for s in self.step.inputs[1:]], *_loose(arrays)),
+            shape_invariants=(tf.TensorShape(()), tf.TensorShape(like.shape), self._state_shapes(), *_loose(arrays)),
             maximum_iterations=x.shape[0],
         )
         return outputs.stack(), [b.stack() for b in before], [output, *states]
+
+    def _state_shapes(self):
+        return [tf.TensorShape(s.shape) for s in self.step.inputs[1:]]
 
     def _backward(self, x, allowed, before, of_output, of_states):
         """Relevance of x (T, N, ...) and of the initial states."""
@@ -157,8 +160,8 @@ class RecurrentTwin(Twin):
             (tf.constant(0), carried, of_states, of_x),
             shape_invariants=(
                 tf.TensorShape(()),
-                self.step.outputs[0].shape,
-                [s.shape for s in self.step.inputs[1:]],
+                tf.TensorShape(self.step.outputs[0].shape),
+                self._state_shapes(),
                 _loose(of_x),
             ),
             maximum_iterations=x.shape[0],

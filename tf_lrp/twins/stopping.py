@@ -22,7 +22,7 @@ class StoppingTwin(Twin):
         self.function = function
 
     def run(self, inputs):
-        if self.function is None:
+        if self.function is None or not all(x.dtype.is_floating for x in inputs):  # sums of positions stay integers
             return super().run(inputs)
         kernel = self.function.kernel_at(inputs, self.compute_dtype)
         bias = self.function.bias(inputs, kernel)
