@@ -48,10 +48,28 @@ print(f"right pixels in new pictures: {model.evaluate(x, truth, verbose=0)[1]:.1
 
 logits = model.predict(x, verbose=0)  # (50, 32, 32, 3)
 found = logits.argmax(axis=-1)
-print([(found[truth==k]==k).mean() for k in range(3)])
-for p in ("epsilon", "cmp_a1", "cmp_a2", "epsilon_plus", "gamma"):
-    analyzer = tf_lrp.Analyzer(model, preset=p)
-    for k in (1, 2):
-        R = analyzer.analyze(x, logits * (found == k)[..., None] * np.eye(3, dtype="float32")[k])
-        s = np.maximum(R[..., 0], 0)
-        print(p, k, [(s[truth == j].sum() / s.sum()) for j in range(3)], R.sum(), [(truth==j).mean() for j in range(3)])
+analyzer = tf_lrp.Analyzer(model, preset="cmp_a1")
+
+# One pixel of each picture, in the middle of what was found to be a disc: why is it disc?
+pixel = [np.round(np.argwhere(f == 1).mean(axis=0)).astype(int) for f in found]
+one = np.zeros_like(logits)
+for i, (row, column) in enumerate(pixel):
+    one[i, row, column, 1] = logits[i, row, column, 1]
+of_pixel = analyzer.analyze(x, neuron_selection=one)[..., 0]
+books = analyzer.conservation(x, neuron_selection=one)
+print(f"of these pixels' logits, {books.output:.0f}, {books.input:.0f} reached the input; biases kept {books.bias:.0f}\n")
+
+# The whole mask of a class, one class at a time.
+disc, square = (logits * (found == k)[..., None] * np.eye(3, dtype="float32")[k] for k in (1, 2))
+of_disc, of_square = analyzer.analyze(x, disc)[..., 0], analyzer.analyze(x, square)[..., 0]
+
+print(f"{'support for':28}{'on background':>15}{'on disc':>15}{'on square':>15}")
+for name, relevance in {"the disc's middle pixel": of_pixel, "the disc": of_disc, "the square": of_square}.items():
+    support = np.maximum(relevance, 0)
+    print(f"{name:28}" + "".join(f"{support[truth == k].sum() / support.sum():>15.0%}" for k in range(3)))
+print(f"{'(size)':28}" + "".join(f"{(truth == k).mean():>15.0%}" for k in range(3)))
+
+columns = [np.uint8(255 * x.clip(0, 1)), np.uint8(127 * found), *map(heatmap.to_rgb, (of_pixel, of_disc, of_square))]
+titles = ["picture", "found", "disc's middle pixel", "disc", "square"]
+sheet = heatmap.grid([[c[i] for c in columns] for i in range(4)], column_titles=titles)
+print("saved", heatmap.save(sheet, sys.argv[1] if len(sys.argv) > 1 else "out/segmentation.png"))

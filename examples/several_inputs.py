@@ -56,4 +56,5 @@ inside = relevance["picture"][..., 0][where].sum() / relevance["picture"][spot].
 print(f"of the picture's relevance in the spot: {inside:.0%}; the spot is {where[spot].mean():.0%} of the picture")
 by_column = np.abs(relevance["metadata"][old]).sum(axis=0)
 print("of the metadata's:", ", ".join(f"{c} {v:.0%}" for c, v in zip(COLUMNS, by_column / by_column.sum(), strict=True)))
+# What biases keep or add on the way differs between the branches: the balance says how much.
 print(analyzer.conservation(x))

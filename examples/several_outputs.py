@@ -45,12 +45,14 @@ heads = {
 model = keras.Model(picture, heads)
 losses = {"classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "boxes": "mean_absolute_error"}
 model.compile(keras.optimizers.Adam(0.003), losses)
-x, targets, _ = pictures(2000, seed=0)
-model.fit(x, targets, epochs=12, batch_size=64, verbose=0)
+x, targets, _ = pictures(1500, seed=0)
+model.fit(x, targets, epochs=9, batch_size=64, verbose=0)
 x, targets, where = pictures(200, seed=1)
 found = model.predict(x, verbose=0)
 error = np.abs(found["boxes"] - targets["boxes"]).mean()
-print(f"right classes: {(found['classes'].argmax(axis=1) == targets['classes']).mean():.0%}; edges are off by {error:.1f} pixels")
+print(
+    f"right classes: {(found['classes'].argmax(axis=1) == targets['classes']).mean():.0%}; edges are off by {error:.1f} pixels"
+)
 
 analyzer = tf_lrp.Analyzer(model, preset="gamma")
 of_class = analyzer.analyze(x, output="classes")  # (200, 32, 32, 1): why this class?

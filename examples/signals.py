@@ -55,12 +55,12 @@ for k, name in enumerate(("slow", "fast")):
     inside = (support[:, k] * where[:, k]).sum() / support[:, k].sum()
     other = (support[:, k] * where[:, 1 - k]).sum() / support[:, k].sum()
     found = support[:, k].sum(axis=1).argmax(axis=1) == where[:, k].any(axis=1).argmax(axis=1)
-    print(f'relevance for "{name}" in the {name} burst: {inside:.0%}, in the other: {other:.0%}; sensor found: {found.mean():.0%}')
+    print(
+        f'relevance for "{name}" in the {name} burst: {inside:.0%}, in the other: {other:.0%}; sensor found: {found.mean():.0%}'
+    )
 print(f"a burst is {where[:, 0].mean():.1%} of a recording")
 
 # A recording as a picture has one row for each sensor.
-rows = [
-    [heatmap.to_rgb(np.repeat(m.T, 12, axis=0)) for m in (x[i], relevance[i, 0], relevance[i, 1])] for i in range(6)
-]
+rows = [[heatmap.to_rgb(np.repeat(m.T, 12, axis=0)) for m in (x[i], relevance[i, 0], relevance[i, 1])] for i in range(6)]
 sheet = heatmap.grid(rows, column_titles=["recording", 'relevance for "slow"', '"fast"'])
 print("saved", heatmap.save(sheet, sys.argv[1] if len(sys.argv) > 1 else "out/signals.png"))

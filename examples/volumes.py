@@ -1,4 +1,4 @@
-"""Explain volumes (N, depth, height, width, 1), such as scans: a small bright blob decides the class, and R lies on it.
+"""Explain volumes (N, depth, height, width, 1), such as scans: a small bright blob decides the class, and has the relevance.
 
 Every volume is full of noise and holds four larger, paler lumps; in half of them there is also a blob a few voxels wide.
 """
@@ -55,7 +55,8 @@ inside = relevance[..., 0][where].sum() / relevance.sum()
 print(f"relevance in the blob: {inside:.0%}; the blob is {where.mean():.1%} of a volume")
 strongest = relevance.reshape(len(x), -1).argmax(axis=1)
 print(f"strongest voxel in the blob: {where.reshape(len(x), -1)[np.arange(len(x)), strongest].mean():.0%} of the volumes")
-print(analyzer.conservation(x, neuron_selection=1))
+books = analyzer.conservation(x, neuron_selection=1)
+print(f"of all logits, {books.output:.0f}, {books.input:.0f} reached the voxels; biases kept {books.bias:.0f}")
 
 # Slices of the first volume around the strongest voxel, and the relevance in them.
 depth = np.unravel_index(strongest[0], where.shape[1:])[0]

@@ -1,6 +1,6 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
-Used here: how layers meet symbolic tensors (`symbolic_call`, `_inbound_nodes`, `_outbound_nodes`, `_call_signature`), the
+Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), the
 shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
 `_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
 """
@@ -16,6 +16,7 @@ from keras import tree
 from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
 from keras.src.backend.common.variables import Variable as KerasVariable
+from keras.src.layers import layer as layer_module
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
 from keras.src.ops import core as core_operations
@@ -24,6 +25,8 @@ from keras.src.ops import linalg as linalg_operations
 from keras.src.ops import math as math_operations
 from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
+from keras.src.ops import operation as operation_module
+from keras.src.ops.node import Node
 
 #: Context in which float variables are read in a given type.
 reading_variables_as = AutocastScope
@@ -76,7 +79,9 @@ INDICATORS = operation_classes(
 )  # fmt: skip
 
 _ABSENT = object()
-_BINARY = [f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge")]
+_BINARY = [
+    f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge")
+]
 _SIZE_OF = {"reshape": 1, "broadcast_to": 1, "tile": 1, "repeat": 1, "slice": 1, "pad": 1, "roll": 1}
 _FROM_SIZES = ("arange", "zeros", "ones", "full", "eye", "tri", "identity", "linspace")
 
@@ -121,8 +126,6 @@ def tracing(model, stand_in):
     Yields:
         Set of the ids of the model's own layers and operations.
     """
-    operations = _operations_in(model)
-    lengths = [(o, len(o._inbound_nodes), len(o._outbound_nodes)) for o in operations]
     classes = (keras.Operation, keras.layers.Layer)
     inferring = [c.__dict__["symbolic_call"] for c in classes]
 
@@ -132,14 +135,19 @@ def tracing(model, stand_in):
     with _tracing, _symbolic_sizes():
         for operation_class, infer in zip(classes, inferring, strict=True):
             operation_class.symbolic_call = standing_in(infer)
+        for module in (layer_module, operation_module):
+            module.Node = _no_node
         try:
-            yield {id(o) for o in operations}
+            yield {id(o) for o in _operations_in(model)}
         finally:
             for operation_class, infer in zip(classes, inferring, strict=True):
                 operation_class.symbolic_call = infer
-            for operation, inbound, outbound in lengths:
-                del operation._inbound_nodes[inbound:]
-                del operation._outbound_nodes[outbound:]
+            for module in (layer_module, operation_module):
+                module.Node = Node
+
+
+def _no_node(*args, **kwargs):
+    """In place of the node that Keras would note in a layer."""
 
 
 def _operations_in(model):

@@ -20,8 +20,13 @@ _EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
 _SOFTMAX = K.operation_classes("Softmax", "LogSoftmax", "Sparsemax")
 _RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
-_MAX_POOLING = (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
-_GLOBAL_MAX_POOLING = (L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
+_MAX_POOLING = (
+    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
+)  # fmt: skip
+_GLOBAL_MAX_POOLING = (
+    L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D, *K.operation_classes("Max", "Amax", "Min", "Amin"),
+)  # fmt: skip
 
 #: Functions that are never negative, whatever they are given.
 _NONNEGATIVE_FUNCTIONS = {"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential", "sparse_plus",

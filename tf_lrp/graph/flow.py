@@ -12,7 +12,7 @@ from tf_lrp.operations import Gated
 #: Products of branches, element by element.
 PRODUCTS = (L.Multiply, K.Multiply, Gated)
 QUOTIENTS = (K.Divide, K.TrueDivide, *K.operation_classes("DivideNoNan"))
-MATMULS = (L.Dot, *K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron"))
+MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron")
 ATTENTION = K.operation_classes("DotProductAttention")
 
 #: How much a function looks like a gate: between 0 and 1; bounded; any other.

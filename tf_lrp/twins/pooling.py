@@ -11,7 +11,7 @@ from keras import layers as L
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
-from tf_lrp.rules import WinnerTakesAll
+from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import absorbed, propagate
 from tf_lrp.twins.registry import register_twin
@@ -113,6 +113,41 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
             return tf.reshape(x, tf.concat([tf.shape(x)[:2], [-1]], 0))
         flat = tf.reshape(x, tf.stack([tf.shape(x)[0], -1, tf.shape(x)[-1]]))
         return tf.transpose(flat, (0, 2, 1))
+
+
+@register_twin(*K.operation_classes("Max", "Amax"))
+class MaxTwin(_MaximumTwin):
+    """keras.ops.max: the largest value along axes."""
+
+    def candidates(self, inputs):
+        (x,) = inputs
+        axis, rank = self.operation.axis, x.shape.rank
+        axes = list(range(rank)) if axis is None else [a % rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
+        others = [a for a in range(rank) if a not in axes]
+        return tf.reshape(tf.transpose(x, others + axes), tf.concat([tf.gather(tf.shape(x), others), [-1]], 0))
+
+
+@register_twin(*K.operation_classes("Min", "Amin"))
+class MinTwin(MaxTwin):
+    """keras.ops.min: the smallest value along axes."""
+
+    sign = -1
+
+
+@register_twin(
+    L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    *K.operation_classes("MaxPool", "AdaptiveMaxPool", "TopK"),
+)  # fmt: skip
+class WinnerTwin(Twin):
+    """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
+
+    rules = (WinnerTakesAll, Pass)
+
+    def call(self, x):
+        if type(self.operation).__name__ != "TopK":
+            return self.compute(x)
+        values, places = self.run([x])
+        return values, tf.stop_gradient(tf.cast(places, self.compute_dtype))
 
 
 @register_twin(L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)

@@ -36,7 +36,7 @@ class ProductTwin(Twin):
         return with_relevance(self.compute(*inputs), takers, backward)
 
 
-@register_twin(L.Dot, *K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron"))
+@register_twin(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron"))
 class MatmulTwin(Twin):
     """z = a b summed over the axes they share: R_a = 1/n a (R / z) b^T, where n of the factors take relevance."""
 

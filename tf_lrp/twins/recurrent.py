@@ -142,9 +142,7 @@ class RecurrentTwin(Twin):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(now)
                 results = self.step(now)
-            found = tape.gradient(
-                results, now, [passing, *staying], unconnected_gradients=tf.UnconnectedGradients.ZERO
-            )
+            found = tape.gradient(results, now, [passing, *staying], unconnected_gradients=tf.UnconnectedGradients.ZERO)
             of_previous = found[1:]
             left = tf.zeros_like(arriving)
             if allowed is not None:
