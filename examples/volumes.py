@@ -38,24 +38,24 @@ model = keras.Sequential(
         layers.Conv3D(8, 3, strides=2, activation="relu"),
         layers.Conv3D(8, 3, activation="relu"),
         layers.GlobalMaxPooling3D(),
-        layers.Dense(2),
+        layers.Dense(1),
     ]
 )
-loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-model.compile(keras.optimizers.Adam(0.01), loss, metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(0.003), keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
 x, labels, _ = scan(300, seed=0)
-model.fit(x, labels, epochs=6, batch_size=20, verbose=0)
+model.fit(x, labels, epochs=8, batch_size=20, verbose=0)
 x, labels, where = scan(60, seed=1)
 print(f"accuracy on new volumes: {model.evaluate(x, labels, verbose=0)[1]:.0%}")
 
 x, where = x[labels == 1], where[labels == 1]
 analyzer = tf_lrp.Analyzer(model, preset="cmp_a1")
-relevance = analyzer.analyze(x, neuron_selection=1)  # (30, 20, 20, 20, 1): why is there a blob?
-inside = relevance[..., 0][where].sum() / relevance.sum()
-print(f"relevance in the blob: {inside:.0%}; the blob is {where.mean():.1%} of a volume")
+relevance = analyzer.analyze(x)  # (30, 20, 20, 20, 1): what speaks for a blob, R > 0, or against one, R < 0
+support = np.maximum(relevance, 0)
+inside = support[..., 0][where].sum() / support.sum()
+print(f"support in the blob: {inside:.0%}; the blob is {where.mean():.1%} of a volume")
 strongest = relevance.reshape(len(x), -1).argmax(axis=1)
 print(f"strongest voxel in the blob: {where.reshape(len(x), -1)[np.arange(len(x)), strongest].mean():.0%} of the volumes")
-books = analyzer.conservation(x, neuron_selection=1)
+books = analyzer.conservation(x)
 print(f"of all logits, {books.output:.0f}, {books.input:.0f} reached the voxels; biases kept {books.bias:.0f}")
 
 # Slices of the first volume around the strongest voxel, and the relevance in them.

@@ -182,7 +182,6 @@ NORMALIZED = {
     "sqrt": lambda centred, variance: centred / ops.sqrt(variance),
     "rsqrt": lambda centred, variance: centred * ops.rsqrt(variance),
     "reciprocal": lambda centred, variance: centred * (1.0 / ops.sqrt(variance)),
-    "power": lambda centred, variance: ops.power(variance, -0.5) * centred,
 }
 
 

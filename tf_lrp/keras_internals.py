@@ -67,6 +67,9 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
     "Clip", "Power", "Logaddexp", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
 )  # fmt: skip
 
+#: Functions whose entries depend on each other.
+SOFTMAX = operation_classes("Softmax", "LogSoftmax", "Sparsemax")
+
 #: Operations that leave a tensor of the same type as it is.
 CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast")
 

@@ -67,9 +67,14 @@ class LayerNormalizationFunction(LayerNormalization):
         arguments = dict(zip(("x", "gamma", "beta"), call.args, strict=False)) | call.kwargs
         self.layer = _Parameters(operation, arguments.get("gamma"), arguments.get("beta"))
 
+        self.operation = operation
+
     @property
     def layers(self):
         return ()
+
+    def output_spec(self, *args, **kwargs):
+        return self.operation.compute_output_spec(*args, **kwargs)
 
 
 class _Parameters:

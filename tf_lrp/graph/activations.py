@@ -31,6 +31,6 @@ def activation_name(operation):
     for layer_class, name in _OF_LAYER.items():
         if isinstance(operation, layer_class) and kind.call is layer_class.call:
             return name
-    if kind in K.ELEMENTWISE_FUNCTIONS:
+    if kind in (*K.ELEMENTWISE_FUNCTIONS, *K.SOFTMAX):
         return _OF_OPERATION.get(kind.__name__, kind.__name__.lower())
     return ""

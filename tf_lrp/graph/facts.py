@@ -18,7 +18,6 @@ from tf_lrp.twins.structural import ROUTING_OPERATIONS
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
 _EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
-_SOFTMAX = K.operation_classes("Softmax", "LogSoftmax", "Sparsemax")
 _RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
 _MAX_POOLING = (
     L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
@@ -124,7 +123,7 @@ def _kinds(node, branches):
         return frozenset({"embedding"})
     if isinstance(operation, _SCALINGS):
         return frozenset({"normalization"})
-    if isinstance(operation, _SOFTMAX) or activation_name(operation) == "softmax":
+    if isinstance(operation, K.SOFTMAX) or activation_name(operation) == "softmax":
         return frozenset({"activation", "softmax"})
     if isinstance(operation, _GLOBAL_MAX_POOLING):
         return frozenset({"pooling", "max_pooling", "global_pooling"})

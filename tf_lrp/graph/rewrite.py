@@ -75,9 +75,10 @@ def rewrite(graph: Graph, preset, name):
         UnsupportedLayerError: if nodes have no twin, listing all of them.
         ValueError: if a rule does not fit its layer.
     """
-    # Keras gives an input the default type, not that of the layers: one of them in float64 asks for float64 relevance.
-    wide = any(_float_type(node.output) == "float64" for node in graph.nodes)
-    inputs = tree.map_structure(lambda t: _input_like(t, "float64" if wide else _float_type(t)), graph.inputs)
+    # One type for all: Keras gives inputs and the results of some functions the default type, not that of the layers.
+    wide = any("float64" == t.dtype for t in [*tree.flatten(graph.inputs), *(t for n in graph.nodes for t in n.outputs)])
+    dtype = "float64" if wide else "float32"
+    inputs = tree.map_structure(lambda t: _input_like(t, dtype), graph.inputs)
     tensors = {id(old): new for old, new in zip(tree.flatten(graph.inputs), tree.flatten(inputs), strict=True)}
 
     def current(structure):
@@ -89,7 +90,7 @@ def rewrite(graph: Graph, preset, name):
     _refuse([node for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
     steps = []
     for node, of_node, (choice, takes) in described:
-        twin = _twin(node, of_node, choice, takes, preset)
+        twin = _twin(node, of_node, choice, takes, preset, dtype)
         taken = tuple(current(node.inputs))
         outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
@@ -124,10 +125,6 @@ def _takes(node, of_node, rule):
     return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
 
 
-def _float_type(tensor):
-    return "float64" if tensor.dtype == "float64" else "float32"
-
-
 def _input_like(tensor, dtype):
     # Relevance of an integer picture or of a token is real, so the twin takes floats.
     return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
@@ -152,12 +149,12 @@ def _lacks_twin(node, of_node, choice):
     return not twin_class.supports(taking)
 
 
-def _twin(node, of_node, choice, takes, preset):
+def _twin(node, of_node, choice, takes, preset, dtype):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
         "name": node.name,
-        "dtype": _float_type(node.output),
+        "dtype": dtype,
         "arguments": (node.args, node.kwargs),
     }
     if isinstance(choice.rule, Stop):

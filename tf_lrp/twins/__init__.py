@@ -5,7 +5,7 @@ from tf_lrp.twins.activation import PassTwin, SoftmaxTwin
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
 from tf_lrp.twins.recurrent import RecurrentTwin
-from tf_lrp.twins.registry import twin_class_of, register_twin
+from tf_lrp.twins.registry import register_twin, twin_class_of
 from tf_lrp.twins.stopping import StoppingTwin
 from tf_lrp.twins.structural import RoutingTwin
 
@@ -24,8 +24,8 @@ __all__ = [
     "pooling",
     "products",
     "recurrent",
+    "register_twin",
     "structural",
     "twin_class_of",
-    "register_twin",
     "with_relevance",
 ]

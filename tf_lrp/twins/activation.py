@@ -10,42 +10,19 @@ from tf_lrp.rules import Pass, Taylor
 from tf_lrp.twins.base import Twin, summed_to, with_relevance
 from tf_lrp.twins.registry import register_twin
 
-_NOISE = (L.Dropout, L.SpatialDropout1D, L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout,
-          L.GaussianNoise, L.ActivityRegularization)  # fmt: skip
-#: Random changes of pictures, which do nothing at inference.
-_AUGMENTATION = tuple(
-    getattr(L, name)
-    for name in (
-        "RandomBrightness",
-        "RandomColorDegeneration",
-        "RandomColorJitter",
-        "RandomContrast",
-        "RandomElasticTransform",
-        "RandomErasing",
-        "RandomFlip",
-        "RandomGaussianBlur",
-        "RandomGrayscale",
-        "RandomHue",
-        "RandomInvert",
-        "RandomPerspective",
-        "RandomPosterization",
-        "RandomRotation",
-        "RandomSaturation",
-        "RandomSharpness",
-        "RandomShear",
-        "RandomTranslation",
-        "RandomZoom",
-        "MixUp",
-        "CutMix",
-        "RandAugment",
-        "AugMix",
-    )  # fmt: skip
-    if hasattr(L, name)
-)
+#: Noise, dropout and random changes of pictures, which do nothing at inference.
+_ONLY_IN_TRAINING = (
+    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
+    "ActivityRegularization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
+    "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
+    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
+    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
+)  # fmt: skip
+_TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
 
 
 @register_twin(
-    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *_NOISE, *_AUGMENTATION, L.Identity,
+    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *_TRAINING_LAYERS, L.Identity,
     L.RMSNormalization, L.UnitNormalization,
     *K.ELEMENTWISE_FUNCTIONS,
     *K.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
@@ -63,14 +40,14 @@ class PassTwin(Twin):
         return len(inputs) == 1
 
     def compute(self, *inputs):
-        return inputs[0] if isinstance(self.operation, (*_NOISE, *_AUGMENTATION)) else super().compute(*inputs)
+        return inputs[0] if isinstance(self.operation, _TRAINING_LAYERS) else super().compute(*inputs)
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)
         return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
 
 
-@register_twin(L.Softmax, *K.operation_classes("Softmax", "LogSoftmax", "Sparsemax"))
+@register_twin(L.Softmax, *K.SOFTMAX)
 class SoftmaxTwin(PassTwin):
     """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""
 

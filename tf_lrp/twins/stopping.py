@@ -22,8 +22,10 @@ class StoppingTwin(Twin):
         self.function = function
 
     def run(self, inputs):
-        if self.function is None or not all(x.dtype.is_floating for x in inputs):  # sums of positions stay integers
+        numbers = all(x.dtype.is_floating for x in inputs)
+        if self.function is None or not (numbers or "weights" in self.function.kinds):  # sums of positions stay integers
             return super().run(inputs)
+        inputs = [tf.cast(x, self.compute_dtype) for x in inputs]
         kernel = self.function.kernel_at(inputs, self.compute_dtype)
         bias = self.function.bias(inputs, kernel)
         z = self.function.apply(inputs, kernel)
