@@ -49,10 +49,8 @@ x, targets, _ = pictures(1500, seed=0)
 model.fit(x, targets, epochs=9, batch_size=64, verbose=0)
 x, targets, where = pictures(200, seed=1)
 found = model.predict(x, verbose=0)
-error = np.abs(found["boxes"] - targets["boxes"]).mean()
-print(
-    f"right classes: {(found['classes'].argmax(axis=1) == targets['classes']).mean():.0%}; edges are off by {error:.1f} pixels"
-)
+right, error = found["classes"].argmax(axis=1) == targets["classes"], np.abs(found["boxes"] - targets["boxes"])
+print(f"right classes: {right.mean():.0%}; edges are off by {error.mean():.1f} pixels")
 
 analyzer = tf_lrp.Analyzer(model, preset="gamma")
 of_class = analyzer.analyze(x, output="classes")  # (200, 32, 32, 1): why this class?
@@ -60,7 +58,7 @@ of_edges = analyzer.analyze(x, np.tile(range(4), (200, 1)), output="boxes")  # (
 
 for name, relevance in [("class", of_class), *((edge, of_edges[:, k]) for k, edge in enumerate(EDGES))]:
     support = np.maximum(relevance[..., 0], 0)
-    print(f"relevance for {name:6} on the object: {support[where].sum() / support.sum():.0%}")
+    print(f"support for {name:6} on the object: {support[where].sum() / support.sum():.0%}")
 print(f"the object is {where.mean():.0%} of a picture")
 print(analyzer.conservation(x, EDGES.index("left"), output="boxes"))
 

@@ -56,7 +56,7 @@ for k, name in enumerate(("slow", "fast")):
     other = (support[:, k] * where[:, 1 - k]).sum() / support[:, k].sum()
     found = support[:, k].sum(axis=1).argmax(axis=1) == where[:, k].any(axis=1).argmax(axis=1)
     print(
-        f'relevance for "{name}" in the {name} burst: {inside:.0%}, in the other: {other:.0%}; sensor found: {found.mean():.0%}'
+        f'support for "{name}" in the {name} burst: {inside:.0%}, in the other: {other:.0%}; sensor: {found.mean():.0%} right'
     )
 print(f"a burst is {where[:, 0].mean():.1%} of a recording")
 

@@ -35,13 +35,13 @@ model = keras.Sequential(
     [
         keras.Input((SIZE, SIZE, SIZE, 1)),
         layers.Conv3D(8, 3, activation="relu"),
-        layers.Conv3D(8, 3, strides=2, activation="relu"),
-        layers.Conv3D(8, 3, activation="relu"),
+        layers.Conv3D(16, 3, strides=2, activation="relu"),
+        layers.Conv3D(16, 3, activation="relu"),
         layers.GlobalMaxPooling3D(),
         layers.Dense(1),
     ]
 )
-model.compile(keras.optimizers.Adam(0.003), keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
+model.compile(keras.optimizers.Adam(0.005), keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
 x, labels, _ = scan(300, seed=0)
 model.fit(x, labels, epochs=8, batch_size=20, verbose=0)
 x, labels, where = scan(60, seed=1)

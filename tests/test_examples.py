@@ -15,8 +15,8 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 # machine to machine, so the bounds lie well below what is found, but several times above what chance gives.
 FINDS = {
     "signals": [
-        (r'"slow" in the slow burst: (\d+)%.*sensor found: (\d+)%', (20, 60)),  # by chance 5 and 25
-        (r'"fast" in the fast burst: (\d+)%.*sensor found: (\d+)%', (40, 75)),
+        (r'"slow" in the slow burst: (\d+)%.*sensor: (\d+)%', (20, 70)),  # by chance 5 and 25
+        (r'"fast" in the fast burst: (\d+)%.*sensor: (\d+)%', (20, 70)),
     ],
     "volumes": [(r"in the blob: (\d+)%; the blob is 0", (50,)), (r"strongest voxel in the blob: (\d+)%", (80,))],
     "tabular": [(r"debt and late payments together: (\d+)%", (65,))],  # by chance 33
@@ -27,7 +27,7 @@ FINDS = {
         (r"of the metadata's: age (\d+)%", (70,)),
     ],
     "several_outputs": [
-        *((rf"relevance for {name} +on the object: (\d+)%", (35,)) for name in ("class", "top", "left", "bottom", "right")),
+        *((rf"support for {name} +on the object: (\d+)%", (35,)) for name in ("class", "top", "left", "bottom", "right")),
         (r"the object is 8% of a picture", ()),
     ],
     "segmentation": [

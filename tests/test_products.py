@@ -89,7 +89,7 @@ SELF_GATES = {
 @pytest.mark.parametrize("rule", [rules.SignalTakesAll(), rules.Uniform()])
 @pytest.mark.parametrize("name", SELF_GATES)
 def test_a_function_of_its_own_signal_passes_relevance(name, rule):
-    y, first, second = shares(lambda a, b: SELF_GATES[name](a) + 0 * b, rule)
+    y, first, _second = shares(lambda a, b: SELF_GATES[name](a) + 0 * b, rule)
     np.testing.assert_allclose(first, y, rtol=1e-9, atol=1e-12)
 
 

@@ -129,7 +129,7 @@ def weight_of(layer, name):
     return None if weight is None else np.asarray(weight.value)
 
 
-@examples(12)
+@examples(8)
 @given(data=st.data(), shape=shapes(), seed=seeds, scale=biased, center=biased)
 def test_layer_normalization(data, shape, seed, scale, center):
     rng = np.random.default_rng(seed)
@@ -147,7 +147,7 @@ def test_layer_normalization(data, shape, seed, scale, center):
     assert_agrees(model, library_rules.ZRule(), x, start, twin.forward(x), [twin.relevance(x, start)])
 
 
-@examples(10)
+@examples(6)
 @given(data=st.data(), before=shapes((1, 2)), seed=seeds, scale=biased, center=biased)
 def test_group_normalization(data, before, seed, scale, center):
     rng = np.random.default_rng(seed)
@@ -161,7 +161,7 @@ def test_group_normalization(data, before, seed, scale, center):
     assert_agrees(model, library_rules.ZRule(), x, start, twin.forward(x), [twin.relevance(x, start)])
 
 
-@examples(10)
+@examples(6)
 @given(data=st.data(), shape=shapes(), seed=seeds, root=st.booleans())
 def test_normalization_by_a_root_mean_square_or_a_norm(data, shape, seed, root):
     rng = np.random.default_rng(seed)
@@ -239,7 +239,7 @@ STABILIZED = {"ZPlus": {"stabilizer": 1e-6}}
 
 @pytest.mark.parametrize("equation", EQUATIONS)
 @pytest.mark.parametrize("name", RULES)
-@examples(2)
+@examples(1)
 @given(data=st.data(), seed=seeds, use_bias=biased)
 def test_einsum_dense(name, equation, data, seed, use_bias):
     """Like a dense layer, under every rule."""
@@ -255,7 +255,7 @@ def test_einsum_dense(name, equation, data, seed, use_bias):
     assert_agrees(model, getattr(library_rules, name)(**arguments), x, start, twin.forward(x), [expected])
 
 
-@examples(8)
+@examples(5)
 @given(seed=seeds, steps=sizes, features=sizes, preset=st.sampled_from(["z", "attnlrp", "cp_lrp"]))
 def test_embedding(seed, steps, features, preset):
     """Ids are the inputs; the layer's own output keeps its dimensions."""
@@ -287,7 +287,7 @@ class Positions(layers.Layer):
         return x + self.table
 
 
-@examples(6)
+@examples(4)
 @given(seed=seeds, shape=shapes((2,)))
 def test_a_sum_with_a_weight_drops_the_share_of_the_weight(seed, shape):
     rng = np.random.default_rng(seed)
@@ -325,7 +325,7 @@ def gate_of(first, second):
 
 
 @pytest.mark.parametrize("rule", ["SignalTakesAll", "default", "Uniform"])
-@examples(12)
+@examples(8)
 @given(seed=seeds, names=st.tuples(*[st.sampled_from(list(ACTIVATIONS))] * 2), layer=st.booleans())
 def test_product(rule, seed, names, layer):
     rng = np.random.default_rng(seed)
@@ -412,7 +412,7 @@ MATMULS = {
 
 
 @pytest.mark.parametrize("how", MATMULS)
-@examples(6)
+@examples(4)
 @given(
     seed=seeds,
     size=st.tuples(sizes, sizes, sizes),
@@ -431,7 +431,7 @@ def test_matmul(how, seed, size, names, rule):
     assert_agrees(model, preset, x, start, twin.forward(*factors), twin.relevance(*factors, start))
 
 
-@examples(12)
+@examples(8)
 @given(seed=seeds, shape=shapes(), taylor=st.booleans(), layer=st.booleans(), masked=st.booleans())
 def test_softmax(seed, shape, taylor, layer, masked):
     """As the output, kept there. With a mask no relevance starts at what is masked: it is a constant zero."""
@@ -535,7 +535,7 @@ def attention_layers(draw):
 
 @pytest.mark.parametrize("preset", ATTENTION)
 @pytest.mark.parametrize("crossed", [False, True])
-@examples(8)
+@examples(5)
 @given(data=st.data(), seed=seeds, steps=st.tuples(sizes, sizes), masked=st.booleans(), causal=st.booleans())
 def test_attention_layer(preset, crossed, data, seed, steps, masked, causal):
     """Multi-head or with grouped queries, of one sequence or of two, with a mask, causal, or both."""
@@ -585,7 +585,7 @@ def head_attention(how, q, k, v, scale, mask, causal):
 
 @pytest.mark.parametrize("how", ["by hand", "einsum", "operation", "layer"])
 @pytest.mark.parametrize("preset", ATTENTION)
-@examples(4)
+@examples(3)
 @given(seed=seeds, size=st.tuples(sizes, sizes, sizes, sizes), masked=st.booleans(), causal=st.booleans())
 def test_attention_of_one_head(how, preset, seed, size, masked, causal):
     rng = np.random.default_rng(seed)
@@ -678,7 +678,7 @@ ACTIVATION_OF = {"tanh": np.tanh, "relu": reference.positive}
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@examples(8)
+@examples(5)
 @given(rules=recurrent_rules(), arguments=recurrent_arguments(), seed=seeds, size=st.tuples(sizes, sizes, sizes))
 def test_recurrent_layer(cell, rules, arguments, seed, size):
     rng, (steps, features, units) = np.random.default_rng(seed), size
@@ -697,7 +697,7 @@ def test_recurrent_layer(cell, rules, arguments, seed, size):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@examples(6)
+@examples(4)
 @given(rules=recurrent_rules(), arguments=recurrent_arguments(), seed=seeds, size=st.tuples(sizes, sizes, sizes))
 def test_recurrent_layer_with_a_mask_and_initial_states(cell, rules, arguments, seed, size):
     """Masked steps hand their relevance on to the steps before; what reaches the initial states is theirs."""
@@ -746,7 +746,7 @@ def test_final_states_start_the_next_layer(cell):
 
 
 @pytest.mark.parametrize("cell", CELLS)
-@examples(4)
+@examples(3)
 @given(rules=recurrent_rules(), seed=seeds, size=st.tuples(sizes, sizes, sizes), whole=st.booleans(), masked=st.booleans())
 def test_bidirectional(cell, rules, seed, size, whole, masked):
     """Keras's wrapper gives zeros for masked steps where it returns sequences."""
@@ -932,5 +932,5 @@ def test_recurrent_layers_lose_less_the_smaller_epsilon(cell):
     model = keras.Model(inputs, layer(inputs))
     randomize(layer, rng)
     x, start = values(rng, (3, 3, 2), zeros=0), values(rng, (3, 3), zeros=0)
-    for epsilon in (1e-6, 1e-9, 1e-12):
+    for epsilon in (1e-6, 1e-12):
         assert_conserves(model, library_rules.Epsilon(epsilon), x, start, tolerance=1e3 * epsilon)

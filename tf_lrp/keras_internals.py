@@ -122,8 +122,8 @@ def tracing(model, stand_in):
     """While a model's ``call`` is run on symbolic tensors.
 
     Each symbolic call of an operation goes to ``stand_in(infer, operation, args, kwargs) -> outputs``, where
-    ``infer(operation, *args, **kwargs)`` is what Keras does; masks are among the arguments. Layers record each symbolic call in themselves; afterwards they
-    are as they were before. And lengths that are unknown (None) become symbolic numbers, as they are in TensorFlow's graphs:
+    ``infer(operation, *args, **kwargs)`` is what Keras does; masks are among the arguments. The layers do not note these
+    calls. And lengths that are unknown (None) become symbolic numbers, as they are in TensorFlow's graphs:
     ``keras.ops.shape`` returns them, and the functions that take shapes accept them.
 
     Yields:

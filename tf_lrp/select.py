@@ -61,7 +61,8 @@ class Name(Selector):
     pattern: str
 
     def matches(self, facts):
-        return fnmatchcase(facts.name, self.pattern) or fnmatchcase(facts.path, self.pattern)
+        inside = self.pattern in facts.path.split(".")
+        return inside or fnmatchcase(facts.name, self.pattern) or fnmatchcase(facts.path, self.pattern)
 
     def addresses(self, facts):
         return self.pattern in (facts.name, facts.path)
@@ -200,11 +201,12 @@ def all():
 
 
 def name(pattern):
-    """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``).
+    """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``); a layer stands for its name.
 
-    An exact name also addresses a layer without weights.
+    The exact name of a nested model or composite layer means all layers with weights in it. That of a layer without weights
+    addresses it.
     """
-    return Name(pattern)
+    return Name(getattr(pattern, "name", pattern))
 
 
 def kind(*kinds):

@@ -21,10 +21,9 @@ _BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos
 _NORMALIZERS = K.operation_classes("Rsqrt", "Reciprocal")
 _REARRANGING = (
     L.Reshape, L.Permute, L.RepeatVector, L.Flatten, L.Dropout, L.Identity, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D,
-    L.ZeroPadding2D, L.Cropping2D,
     *K.operation_classes(
-        "Reshape", "ExpandDims", "Squeeze", "Transpose", "BroadcastTo", "Tile", "Repeat", "GetItem", "Split", "Cast", "Swapaxes",
-        "Moveaxis", "Unstack", "Slice", "Negative",
+        "Reshape", "ExpandDims", "Squeeze", "Transpose", "BroadcastTo", "Tile", "Repeat", "GetItem", "Split", "Cast",
+        "Swapaxes", "Moveaxis", "Unstack", "Slice", "Negative",
     ),
 )  # fmt: skip
 _ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)

@@ -76,7 +76,7 @@ def rewrite(graph: Graph, preset, name):
         ValueError: if a rule does not fit its layer.
     """
     # One type for all: Keras gives inputs and the results of some functions the default type, not that of the layers.
-    wide = any("float64" == t.dtype for t in [*tree.flatten(graph.inputs), *(t for n in graph.nodes for t in n.outputs)])
+    wide = any(t.dtype == "float64" for t in [*tree.flatten(graph.inputs), *(t for n in graph.nodes for t in n.outputs)])
     dtype = "float64" if wide else "float32"
     inputs = tree.map_structure(lambda t: _input_like(t, dtype), graph.inputs)
     tensors = {id(old): new for old, new in zip(tree.flatten(graph.inputs), tree.flatten(inputs), strict=True)}

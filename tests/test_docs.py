@@ -1,0 +1,46 @@
+"""The code of the documentation runs, top to bottom, and does what the text says."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import tf_lrp
+from tf_lrp import twins
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+@pytest.fixture(scope="module")
+def extending():
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "extending.md").read_text(), re.S)
+    assert len(blocks) == 3
+    names = {}
+    for block in blocks:
+        exec(compile(block, "docs/extending.md", "exec"), names)
+    return names
+
+
+def test_the_custom_layer_has_its_twin(extending):
+    model, x = extending["model"], extending["x"]
+    without_biases = tf_lrp.Analyzer(model, "z")
+    step = next(row for row in without_biases.rules() if row[0] == "pool")
+    assert step[1] == "AttentionPooling"
+    assert twins.twin_class_of(model.get_layer("pool")) is extending["AttentionPoolingTwin"]
+    np.testing.assert_allclose(without_biases.twin(x), model(x), rtol=1e-5)
+    # The layers start without biases, so nothing is kept.
+    np.testing.assert_allclose(without_biases.analyze(x).sum((1, 2)), np.max(model(x), axis=1), rtol=1e-4)
+
+
+def test_the_rule_of_one_layer(extending):
+    chosen = {row[0]: row[2] for row in extending["analyzer"].rules()}
+    assert chosen["features"] == "Gamma(gamma=0.5)"
+    assert chosen["scores"] == "Epsilon()"
+
+
+def test_the_rule_of_ones_own(extending):
+    model, x, relevance = extending["model"], extending["x"], extending["relevance"]
+    scores = np.max(model(x), axis=1)
+    np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
+    assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
