@@ -3,7 +3,7 @@
     python benchmarks/coverage.py [--size 96] [--only PATTERN] [--fresh] [--out docs/coverage.md]
 
 Weights are random: He-normal, with seeded biases and LayerScale factors that are not the defaults; batch
-normalizations have statistics near those of their inputs, but not the same. Each model runs in a process of its own, which
+normalizations have random statistics of the size of their inputs. Each model runs in a process of its own, which
 gives its memory back. Results are kept in ``out/coverage.jsonl``:
 a run that was stopped goes on where it ended, ``--fresh`` begins anew.
 """
@@ -317,27 +317,33 @@ def randomize(model, seed=SEED):
 
 
 def calibrate(model, x, seed=SEED + 2):
-    """Gives batch normalizations statistics near those of the activations on ``x``, as training would leave them.
+    """Gives batch normalizations statistics of the size of their inputs on ``x``, as training would leave them.
 
-    Without this a deep network with random weights amplifies rounding until two ways to compute it give different answers,
-    and no twin could be told from a wrong one.
+    Without this the activations of a deep network with random weights grow or fade, its gates saturate, and rounding is
+    amplified until two ways to compute it give different answers: no twin could be told from a wrong one. Each layer is set
+    when the pass reaches it, so that the next ones see what its statistics make of ``x``.
     """
     import keras
 
-    layers = [v for v in model._flatten_layers() if isinstance(v, keras.layers.BatchNormalization)]
-    if not layers:
-        return
-    momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.0
-    model(x, training=True)
     rng = np.random.default_rng(seed)
-    for layer, momentum in zip(layers, momenta, strict=True):
-        layer.momentum = momentum
-        # Some maps are a single pixel at small sizes.
-        variance = np.maximum(keras.ops.convert_to_numpy(layer.moving_variance), 0.1)
-        layer.moving_mean.assign_add(0.2 * np.sqrt(variance) * rng.normal(size=variance.shape))
-        layer.moving_variance.assign(variance * rng.uniform(0.5, 1.5, variance.shape))
+
+    def setting_itself(layer):
+        def call(inputs, training=None, mask=None):
+            # One measure for the layer, and the mean stays: a channel's own would blow up those that nearly cancel.
+            square = max(np.mean(keras.ops.convert_to_numpy(inputs).astype("float64") ** 2), 1e-3)
+            shape = layer.moving_mean.shape
+            layer.moving_mean.assign(0.2 * np.sqrt(square) * rng.normal(size=shape))
+            layer.moving_variance.assign(square * rng.uniform(0.5, 1.5, shape))
+            return type(layer).call(layer, inputs, training=False)
+
+        return call
+
+    layers = [v for v in model._flatten_layers() if isinstance(v, keras.layers.BatchNormalization)]
+    for layer in layers:
+        layer.call = setting_itself(layer)
+    model(x, training=False)
+    for layer in layers:
+        del layer.call
 
 
 def _spread(shape):
@@ -372,23 +378,44 @@ def random_inputs(model, seed=SEED + 1):
 # -- measuring --------------------------------------------------------------------------------------------------------
 
 
+def explained_output(model):
+    """Name or position of the output that is explained, None where there is but one."""
+    structure = model.output
+    if isinstance(structure, dict) and len(structure) > 1:
+        return next((name for name in OUTPUTS if name in structure), list(structure)[-1])
+    return len(structure) - 1 if isinstance(structure, (list, tuple)) and len(structure) > 1 else None
+
+
+def deviation_of(other, model, x_other, x):
+    """Largest deviation of ``other(x_other)`` from ``model(x)``, relative to the largest value of the explained output."""
+    import keras
+
+    which = explained_output(model)
+    pair = [f(a, training=False) for f, a in ((other, x_other), (model, x))]
+    pair = [keras.tree.flatten(y)[0] if which is None else y[which] for y in pair]
+    found, expected = (keras.ops.convert_to_numpy(y).astype("float64") for y in pair)
+    return float(np.abs(found - expected).max() / np.abs(expected).max())
+
+
+def noise_of(model, x):
+    """How much the network itself amplifies rounding: the output's deviation when the input moves by 1e-7 of itself."""
+    import keras
+
+    rng = np.random.default_rng(SEED)
+    moved = keras.tree.map_structure(
+        lambda a: (a * (1 + 1e-7 * rng.normal(size=a.shape))).astype("float32") if a.dtype.kind == "f" else a, x
+    )
+    return deviation_of(model, model, moved, x)
+
+
 def measure(model, x, preset):
     """What one preset makes of one sample, as a dict of numbers, or {"error": first line}."""
     import keras
 
     import tf_lrp
 
-    structure, several = model.output, {}
-    names = list(structure) if isinstance(structure, dict) else []
-    if len(names) > 1:
-        several = {"output": next((o for o in OUTPUTS if o in names), names[-1])}
-    elif isinstance(structure, (list, tuple)) and len(structure) > 1:
-        several = {"output": len(structure) - 1}
-
-    def explained(outputs):
-        outputs = outputs[several["output"]] if several else keras.tree.flatten(outputs)[0]
-        return keras.ops.convert_to_numpy(outputs).astype("float64")
-
+    which = explained_output(model)
+    several = {} if which is None else {"output": which}
     try:
         analyzer = tf_lrp.Analyzer(model, preset)
         seconds = []
@@ -396,14 +423,13 @@ def measure(model, x, preset):
             began = time.monotonic()
             relevance = analyzer.analyze(x, **several)
             seconds.append(time.monotonic() - began)
-        expected = explained(model(x, training=False))
-        deviation = np.abs(explained(analyzer.twin(x, training=False)) - expected).max() / np.abs(expected).max()
+        deviation = deviation_of(analyzer.twin, model, x, x)
         maps = [np.asarray(r, "float64") for r in keras.tree.flatten(relevance)]
         balance = analyzer.conservation(x, **several)
         worst = max(balance.layers, key=lambda layer: abs(layer.rounding))
         return {
             "twins": len(analyzer.rules()),
-            "twin": float(deviation),
+            "twin": deviation,
             "nan": bool(any(np.isnan(r).any() for r in maps)),
             "sum": float(sum(r.sum() for r in maps) / balance.output),
             "unaccounted": abs(balance.rounding / balance.output),
@@ -440,6 +466,7 @@ def examine(table, name, size):
         "class": type(model).__name__,
         "input": "x".join(map(str, shapes[0])),
         "parameters": model.count_params(),
+        "noise": noise_of(model, x),
         "presets": {preset: measure(model, x, preset) for preset in PRESETS[table]},
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20,
     }
@@ -477,7 +504,7 @@ def verdict(result):
 def rows_of(table, name, entry):
     """The table's lines for one model, one for each preset."""
     facts = [entry.get("input", ""), f"{entry['parameters']:,}"] if "parameters" in entry else ["", ""]
-    facts.append(f"{entry['memory']:.1f}" if "memory" in entry else "")
+    facts += [f"{entry['memory']:.1f}", f"{entry['noise']:.0e}"] if "memory" in entry else ["", ""]
     lines = []
     for preset in PRESETS[table]:
         result = entry.get("presets", {}).get(preset, entry)
@@ -491,7 +518,7 @@ def rows_of(table, name, entry):
                 f"{result['first']:.1f}",
                 f"{result['second']:.2f}",
             ]
-        cells = [*((name, *facts) if not lines else [""] * 4), f"`{preset}`", verdict(result)[1], *numbers]
+        cells = [*((name, *facts) if not lines else [""] * 5), f"`{preset}`", verdict(result)[1], *numbers]
         if table == "applications":
             cells.append(INNVESTIGATE.get(name, {}).get(preset, "-"))
         lines.append("| " + " | ".join(cells) + " |")
@@ -513,8 +540,8 @@ def document(results, size, command):
         "# Which networks are explained",
         "",
         f"Run as `{command}`, one sample a network, pictures of {sizes}, random weights and inputs of the seeds {SEED} and "
-        f"{SEED + 1} (He-normal kernels; gamma in 0.5 to 1.5, one in ten of a batch normalization negative; moving mean off "
-        "the activations' by 0.2 x normal x their deviation, moving variance 0.5 to 1.5 times theirs; biases and shifts 0.1 x "
+        f"{SEED + 1} (He-normal kernels; gamma in 0.5 to 1.5, one in ten of a batch normalization negative; moving "
+        "variance 0.5 to 1.5, moving mean 0.2 x normal in units of the layer's root mean square; biases and shifts 0.1 x "
         "normal; LayerScale 0.5 to 1.5), float32, the strongest "
         f"output. {', '.join(versions)}; 2 shared CPU cores, no GPU.",
         "",
@@ -523,7 +550,8 @@ def document(results, size, command):
         "stabilizers or padding accounting for it (*unaccounted*, from `analyzer.conservation(x)`). *sum R / out* is the "
         "relevance at the inputs over the explained output: what is missing from 1 is what those three kept. *twins* counts "
         "the rewritten layers, *first* and *second* are seconds of the first explanation (with tracing) and of the second, "
-        "*GiB* the process's peak memory over all presets.",
+        "*GiB* the process's peak memory over all presets, *noise* how far the network's own output moves, relatively, when "
+        "its input moves by 1e-7 of itself (0 for tokens): a twin that rounds differently cannot come closer than about that.",
     ]
     heads = {
         "applications": ("keras.applications", "network"),
@@ -534,7 +562,19 @@ def document(results, size, command):
         if not found:
             continue
         verdicts = [verdict(e.get("presets", {}).get(p, e))[0] for e in found.values() for p in PRESETS[table]]
-        columns = [first, "input", "parameters", "GiB", "preset", "sound", "twins", "twin", "sum R / out", "unaccounted"]
+        columns = [
+            first,
+            "input",
+            "parameters",
+            "GiB",
+            "noise",
+            "preset",
+            "sound",
+            "twins",
+            "twin",
+            "sum R / out",
+            "unaccounted",
+        ]
         columns += ["first", "second"]
         if table == "applications":
             columns.append("iNNvestigate 2.1.2, sum R / logit")

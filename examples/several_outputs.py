@@ -46,15 +46,15 @@ model = keras.Model(picture, heads)
 losses = {"classes": keras.losses.SparseCategoricalCrossentropy(from_logits=True), "boxes": "mean_absolute_error"}
 model.compile(keras.optimizers.Adam(0.003), losses)
 x, targets, _ = pictures(1500, seed=0)
-model.fit(x, targets, epochs=9, batch_size=64, verbose=0)
-x, targets, where = pictures(200, seed=1)
+model.fit(x, targets, epochs=8, batch_size=64, verbose=0)
+x, targets, where = pictures(100, seed=1)
 found = model.predict(x, verbose=0)
 right, error = found["classes"].argmax(axis=1) == targets["classes"], np.abs(found["boxes"] - targets["boxes"])
 print(f"right classes: {right.mean():.0%}; edges are off by {error.mean():.1f} pixels")
 
 analyzer = tf_lrp.Analyzer(model, preset="gamma")
-of_class = analyzer.analyze(x, output="classes")  # (200, 32, 32, 1): why this class?
-of_edges = analyzer.analyze(x, np.tile(range(4), (200, 1)), output="boxes")  # (200, 4, 32, 32, 1): why these edges?
+of_class = analyzer.analyze(x, output="classes")  # (100, 32, 32, 1): why this class?
+of_edges = analyzer.analyze(x, np.tile(range(4), (100, 1)), output="boxes")  # (100, 4, 32, 32, 1): why these edges?
 
 for name, relevance in [("class", of_class), *((edge, of_edges[:, k]) for k, edge in enumerate(EDGES))]:
     support = np.maximum(relevance[..., 0], 0)

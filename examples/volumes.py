@@ -1,6 +1,6 @@
 """Explain volumes (N, depth, height, width, 1), such as scans: a small bright blob decides the class, and has the relevance.
 
-Every volume is full of noise and holds four larger, paler lumps; in half of them there is also a blob a few voxels wide.
+Every volume is full of noise and holds three larger, paler lumps; in half of them there is also a blob a few voxels wide.
 """
 
 import sys
@@ -12,7 +12,7 @@ from keras import layers
 import tf_lrp
 from tf_lrp import heatmap
 
-SIZE = 20
+SIZE = 16
 GRID = np.stack(np.meshgrid(*[np.arange(SIZE)] * 3, indexing="ij"), axis=-1)
 
 
@@ -22,7 +22,7 @@ def scan(n, seed):
     x = rng.normal(0, 0.1, (n, SIZE, SIZE, SIZE))
     labels, where = np.arange(n) % 2, np.zeros(x.shape, bool)
     for i in range(n):
-        centres = rng.integers(3, SIZE - 3, (5, 3))
+        centres = rng.integers(3, SIZE - 3, (4, 3))
         distance = np.linalg.norm(GRID[None] - centres[:, None, None, None], axis=-1)
         x[i] += 0.4 * (distance[1:] < 4).any(axis=0)
         where[i] = (distance[0] < 2) & (labels[i] == 1)
@@ -43,13 +43,13 @@ model = keras.Sequential(
 )
 model.compile(keras.optimizers.Adam(0.005), keras.losses.BinaryCrossentropy(from_logits=True), metrics=["accuracy"])
 x, labels, _ = scan(300, seed=0)
-model.fit(x, labels, epochs=8, batch_size=20, verbose=0)
+model.fit(x, labels, epochs=10, batch_size=20, verbose=0)
 x, labels, where = scan(60, seed=1)
 print(f"accuracy on new volumes: {model.evaluate(x, labels, verbose=0)[1]:.0%}")
 
 x, where = x[labels == 1], where[labels == 1]
 analyzer = tf_lrp.Analyzer(model, preset="cmp_a1")
-relevance = analyzer.analyze(x)  # (30, 20, 20, 20, 1): what speaks for a blob, R > 0, or against one, R < 0
+relevance = analyzer.analyze(x)  # (30, 16, 16, 16, 1): what speaks for a blob, R > 0, or against one, R < 0
 support = np.maximum(relevance, 0)
 inside = support[..., 0][where].sum() / support.sum()
 print(f"support in the blob: {inside:.0%}; the blob is {where.mean():.1%} of a volume")

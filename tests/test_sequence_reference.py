@@ -609,6 +609,18 @@ def test_attention_of_one_head(how, preset, seed, size, masked, causal):
     assert_agrees(model, preset, [*x, mask] if masked else x, start, output, [*expected, None] if masked else expected)
 
 
+@pytest.mark.parametrize("how", ["by hand", "operation", "layer"])
+@pytest.mark.parametrize("preset", ATTENTION)
+def test_attention_of_a_sequence_to_itself(how, preset):
+    """Without projections, one tensor is query, key and value."""
+    rng, inputs = np.random.default_rng(21), Input((3, 4))
+    model = keras.Model(inputs, head_attention(how, inputs, inputs, inputs, 1.0, None, False))
+    x, start = values(rng, (2, 3, 4)), values(rng, (2, 3, 4))
+    heads, twin = [x[:, :, np.newaxis]] * 3, sequence_reference.Attention(ATTENTION[preset], 1.0)
+    expected = sum(twin.relevance(*heads, start[:, :, np.newaxis]))[:, :, 0]
+    assert_agrees(model, preset, x, start, twin.forward(*heads)[:, :, 0], [expected])
+
+
 @pytest.mark.parametrize("causal", [False, True])
 @pytest.mark.parametrize("masked", [False, True])
 def test_values_take_all_relevance_by_default(causal, masked):
@@ -743,6 +755,44 @@ def test_final_states_start_the_next_layer(cell):
     of_y, of_states = above.relevance(y, of_last, initial=states, state_relevance=of_finals)
     of_x, _ = below.relevance(x, start[:, units * (1 + count) :].reshape(outputs.shape), state_relevance=of_states)
     assert_agrees(model, library_rules.Epsilon(0.001), [x, y], start, output, [of_x, of_y])
+
+
+def test_one_tensor_for_both_initial_states():
+    """It takes the relevance of both."""
+    rng, layer, inputs, state = np.random.default_rng(19), recurrent_layer("lstm", 3), Input((2, 4)), Input((3,))
+    model = keras.Model([inputs, state], layer(inputs, initial_state=[state, state]))
+    rule = sequence_reference.Epsilon(0.01)
+    twin = sequence_reference.Recurrent(reference_cell("lstm", randomize(layer, rng), True, rule))
+    x, h, start = values(rng, (2, 2, 4)), values(rng, (2, 3)), values(rng, (2, 3))
+    of_x, of_states = twin.relevance(x, start, initial=[h, h])
+    assert_agrees(model, library_rules.Epsilon(0.01), [x, h], start, twin.forward(x, initial=[h, h]), [of_x, sum(of_states)])
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_layer_around_cells(cell):
+    """`RNN` around one of Keras's cells, and around two of them, which make one step together."""
+    rng, rule = np.random.default_rng(20), sequence_reference.Epsilon(0.01)
+    cell_class = {"lstm": layers.LSTMCell, "simple rnn": layers.SimpleRNNCell}.get(cell, layers.GRUCell)
+    arguments = {"reset_after": cell.endswith("after")} if cell_class is layers.GRUCell else {}
+    x = values(rng, (2, 4, 3))
+    for sizes_of_cells in ((4,), (4, 2)):
+        cells = [cell_class(units, **arguments, **FLOAT64) for units in sizes_of_cells]
+        around = layers.StackedRNNCells(cells, **FLOAT64) if len(cells) > 1 else cells[0]
+        layer, inputs = layers.RNN(around, return_sequences=True, **FLOAT64), Input((4, 3))
+        model = keras.Model(inputs, layer(inputs))
+        weights = randomize(layer, rng)
+        each = len(weights) // len(cells)
+        twins = [
+            sequence_reference.Recurrent(reference_cell(cell, weights[n * each : (n + 1) * each], True, rule), True)
+            for n in range(len(cells))
+        ]
+        activations = [x]
+        for twin in twins:
+            activations.append(twin.forward(activations[-1]))
+        start = relevance = values(rng, activations[-1].shape)
+        for twin, activation in zip(reversed(twins), reversed(activations[:-1]), strict=True):
+            relevance, _ = twin.relevance(activation, relevance)
+        assert_agrees(model, library_rules.Epsilon(0.01), x, start, activations[-1], [relevance])
 
 
 @pytest.mark.parametrize("cell", CELLS)

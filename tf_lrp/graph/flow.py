@@ -73,15 +73,26 @@ def _signal_of(node, flags, producers, found):
     known = [r for r in ranks if r is not None]
     everyone = (flags, False)
     if isinstance(node.operation, PRODUCTS) and len(node.inputs) == 2 and all(flags):
-        plain = [_plain_root(t, producers, found) for t in node.inputs]
-        for signal, gate in ((0, 1), (1, 0)):
-            # x f(x) is a function of x, element by element.
-            if plain[gate] != plain[signal] and _is_function_of(node.inputs[gate], plain[signal], producers, found, {}):
-                return tuple(n == signal for n in (0, 1)), True
+        signal = _own_gate(node, producers, found)
+        if signal is not None:
+            return tuple(n == signal for n in (0, 1)), True
     top = max(known)
     if top == 0 or known.count(top) == len(known):
         return everyone
     return tuple(r is not None and r < top for r in ranks), top == _NORMALIZER
+
+
+def _own_gate(node, producers, found):
+    """Which factor of x f(x), a function of x element by element, is x; None for other products."""
+    plain = [_plain_root(t, producers, found) for t in node.inputs]
+    for signal, gate in ((0, 1), (1, 0)):
+        if plain[gate] != plain[signal] and _is_function_of(node.inputs[gate], plain[signal], producers, found, {}):
+            return signal
+    return None
+
+
+def _is_negative(exponent):
+    return isinstance(exponent, (int, float)) and exponent < 0
 
 
 _NORMALIZER = 4
@@ -94,6 +105,10 @@ def _rank(tensor, producers, found):
         operation = node.operation
         if isinstance(operation, _NORMALIZERS) or (isinstance(operation, QUOTIENTS) and id(_first(node)) not in found):
             return _NORMALIZER
+        if isinstance(operation, K.Power) and _is_negative(node.args[-1]):
+            return _NORMALIZER
+        if isinstance(operation, PRODUCTS) and len(inputs) == 2 and _own_gate(node, producers, found) is not None:
+            return 1  # x f(x) written out is an activation
         name = _function_of(operation)
         if name in _GATES:
             return 3

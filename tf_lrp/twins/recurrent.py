@@ -11,7 +11,7 @@ from keras import layers as L
 from keras import tree
 
 from tf_lrp import keras_internals as K
-from tf_lrp.twins.base import Twin, with_relevance
+from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
 
 
@@ -35,6 +35,7 @@ class RecurrentTwin(Twin):
         self.step = step
 
     def call(self, *inputs):
+        inputs = distinct(inputs)
         sequence, initial, mask = self._arguments(inputs)
         x = self._time_first(sequence)
         allowed = None if mask is None else self._time_first(mask)
@@ -66,6 +67,8 @@ class RecurrentTwin(Twin):
         initial = named.get("initial_state")
         mask = named.get("mask")
         mask = mask[0] if isinstance(mask, (list, tuple)) else mask
+        # A mask that is an input of the model is carried as floats.
+        mask = None if mask is None else tf.cast(mask, tf.bool)
         return named["sequences"], None if initial is None else tree.flatten(initial), mask
 
     def _initial_states(self, sequence, given):
