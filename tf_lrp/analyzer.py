@@ -169,11 +169,9 @@ class Analyzer:
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if selection.mode == "indices":
             raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
-        key = ("conservation", selection.mode, target)
-        if key not in self._runs:
-            self._runs[key] = conservation.accountant(self._rewritten, selection.mode, target)
         values = None if selection.values is None else tf.constant(selection.values)
-        return self._runs[key]([tf.constant(a) for a in arrays], values)
+        inputs = [tf.constant(a) for a in arrays]
+        return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -216,7 +214,7 @@ class Analyzer:
         # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
         # is a function of its own.
         own = functools.partial(explain)
-        return tf.function(own, input_signature=signature, jit_compile=self.jit_compile or None)
+        return tf.function(own, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
 
     def _pack(self, flat, names, pack):
         count = len(self._inputs.tensors)

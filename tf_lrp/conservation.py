@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -93,49 +92,45 @@ class Conservation:
     __repr__ = __str__
 
 
-def accountant(rewritten, mode, target):
-    """A function that runs passes of one kind and draws up their balance; it is traced once for all of them.
+def account(rewritten, target, start_mode, inputs, selected=None):
+    """Runs one pass, without compiling it, and draws up its balance.
+
+    A diagnosis is asked for once or twice for a model: tracing and optimizing a graph with each twin in it twice costs
+    several times what running it does.
 
     Args:
         rewritten: `tf_lrp.graph.Rewritten`.
-        mode: of the `tf_lrp.neurons.Selection`, one neuron per sample.
         target: position of the explained output.
+        start_mode: of the `tf_lrp.neurons.Selection`, one neuron per sample.
+        inputs: flat list of input tensors.
+        selected: values of the selection, or None.
 
     Returns:
-        Function (flat list of input tensors, values of the selection or None) -> `Conservation`.
+        `Conservation`.
     """
     twin, steps = rewritten.model, rewritten.steps
     explained = tree.flatten(twin.outputs)[target]
     inner = list({id(t): t for step in steps for t in step.outputs}.values())
     probe = model_of(twin.inputs, [explained, *inner])
 
-    def balance_sheet(inputs, selected):
-        with tf.GradientTape(watch_accessed_variables=False) as tape:
-            tape.watch(inputs)
-            output, *reached = tree.flatten(probe(inputs, training=False))
-        start = neurons.initial_relevance(mode, selected, output)
-        sources = [*inputs, *reached]
-        # Masks and positions among them are no floats, and have no relevance.
-        real = [t for t in sources if t.dtype.is_floating]
-        found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        ids = [id(t) for t in (*twin.inputs, *inner)]
-        values = dict(zip(ids, sources, strict=True))
-        relevances = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
-        rows = [_balance(step, values, relevances) for step in steps]
-        return total(start), sum(map(total, found[: len(inputs)])), rows
-
-    # A partial, because TensorFlow counts retraces by code object and all analyzers share this one.
-    books = tf.function(functools.partial(balance_sheet), reduce_retracing=True)
-
-    def account(inputs, selected=None):
-        output, reached_input, rows = tree.map_structure(float, books(inputs, selected))
-        layers = tuple(
-            LayerBalance(step.facts.name, step.facts.layer_class, str(step.choice.rule), *row)
-            for step, row in zip(steps, rows, strict=True)
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(inputs)
+        output, *reached = tree.flatten(probe(inputs, training=False))
+    start = neurons.initial_relevance(start_mode, selected, output)
+    sources = [*inputs, *reached]
+    # Masks and positions among them are no floats, and have no relevance.
+    real = [t for t in sources if t.dtype.is_floating]
+    found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    ids = [id(t) for t in (*twin.inputs, *inner)]
+    values = dict(zip(ids, sources, strict=True))
+    relevances = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
+    layers = [
+        LayerBalance(
+            step.facts.name, step.facts.layer_class, str(step.choice.rule), *map(float, _balance(step, values, relevances))
         )
-        return Conservation(output, reached_input, layers[::-1])
-
-    return account
+        for step in steps
+    ]
+    return Conservation(float(total(start)), float(sum(map(total, found[: len(inputs)]))), tuple(layers[::-1]))
 
 
 def total(relevance):
