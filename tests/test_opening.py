@@ -145,6 +145,28 @@ def test_unknown_lengths_stay_unknown(length):
         assert analyzer.analyze(numbers(1, 9, 4)).shape == (1, 9, 4)
 
 
+class Rotary(L.Layer):
+    """Positions made and cut to the length of the input, as rotary embeddings do."""
+
+    def call(self, x):
+        samples, length, width = ops.shape(x)
+        assert ops.ndim(x) == 3 and ops.ndim(length) == 0
+        angles = ops.outer(ops.arange(length + 2, dtype="float32"), 0.1 * ops.arange(width, dtype="float32"))
+        angles = angles[None][:, :length]
+        ones = ops.ones((samples * 1, length, width), dtype="float32")
+        return x * ops.cos(angles) + ones * x[..., ::-1] * ops.sin(angles)[..., : ops.shape(x)[-1]]
+
+
+@pytest.mark.parametrize("length", [None, 4])
+def test_slices_may_end_at_the_length_of_an_axis(length):
+    inputs = keras.Input((length, 6))
+    model = keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling1D()(Rotary()(inputs))))
+    analyzer = check(seeded(model), numbers(2, 4, 6))
+    assert analyzer.analyze(numbers(2, 4, 6)).shape == (2, 4, 6)
+    if length is None:
+        check(model, numbers(3, 7, 6))
+
+
 def test_a_subclassed_model_takes_any_number_of_samples_and_a_free_length_on_request():
     class Mean(keras.Model):
         def __init__(self):

@@ -113,6 +113,16 @@ class Sized(keras.Operation):
     def call(self, *args, **kwargs):
         return self.function(*args, **kwargs)
 
+    def compute_output_spec(self, *args, **kwargs):
+        args, kwargs = tree.map_structure(_dense, (args, kwargs))
+        return super().compute_output_spec(*args, **kwargs)
+
+
+def _dense(leaf):
+    """Keras takes the product of a length and a number for sparse."""
+    sparse = isinstance(leaf, keras.KerasTensor) and leaf.sparse
+    return keras.KerasTensor(leaf.shape, leaf.dtype) if sparse else leaf
+
 
 _tracing = threading.RLock()
 
@@ -205,6 +215,25 @@ def _symbolic_sizes():
 
         return reshape
 
+    def rank_of(original):
+        return lambda x: len(x.shape) if isinstance(x, keras.KerasTensor) else original(x)
+
+    def item_of(x, key):
+        """``x[key]``: with a lone None, slice or Ellipsis too, and with slices that end at symbolic lengths."""
+        key = tuple(key) if isinstance(key, (list, tuple)) else (key,)
+        bounds = [bound for part in key if isinstance(part, slice) for bound in (part.start, part.stop, part.step)]
+        lengths = [bound for bound in bounds if isinstance(bound, keras.KerasTensor)]
+        if not lengths:
+            return numpy_operations.GetItem().symbolic_call(x, key)
+
+        def item(x, *known):
+            known = iter(known)
+            filled = [next(known) if isinstance(bound, keras.KerasTensor) else bound for bound in bounds]
+            slices = (slice(*filled[n : n + 3]) for n in range(0, len(filled), 3))
+            return x[tuple(next(slices) if isinstance(part, slice) else part for part in key)]
+
+        return Sized(item, True).symbolic_call(x, *lengths)
+
     def after_symbolic(original):
         def method(self, other):
             return NotImplemented if isinstance(other, keras.KerasTensor) else original(self, other)
@@ -220,7 +249,9 @@ def _symbolic_sizes():
         for name in _BINARY:
             replace_method(KerasVariable, name, after_symbolic(getattr(KerasVariable, name)))
         replace_method(keras.KerasTensor, "__array_ufunc__", None)
+        replace_method(keras.KerasTensor, "__getitem__", item_of)
         replace("shape", shape_of)
+        replace("ndim", rank_of)
         replace("reshape", reshaping)
         for name, first in _SIZE_OF.items():
             if name != "reshape":
