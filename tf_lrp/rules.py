@@ -54,6 +54,17 @@ def ones(t):
 
 
 @dataclass(frozen=True)
+class Favouring:
+    """t + gamma t+ or t + gamma t-, by ``of``: `positive` or `negative`."""
+
+    gamma: float
+    of: Callable
+
+    def __call__(self, t):
+        return t + self.gamma * self.of(t)
+
+
+@dataclass(frozen=True)
 class Term:
     """One fraction of a rule's formula.
 
@@ -240,19 +251,11 @@ class Gamma(Rule):
     stabilizer: float | Stabilizer = 1e-6
 
     def terms(self, nonnegative):
-        def favour_positive(w):
-            return w + self.gamma * positive(w)
-
-        def favour_negative(w):
-            return w + self.gamma * negative(w)
-
+        favoured, others = Favouring(self.gamma, positive), Favouring(self.gamma, negative)
         stabilizer = _stabilizer(self.stabilizer)
         return tuple(
             Term(signed_parts(same, opposite, nonnegative), 1.0, same if self.bias else None, stabilizer, where)
-            for same, opposite, where in (
-                (favour_positive, favour_negative, "positive"),
-                (favour_negative, favour_positive, "negative"),
-            )
+            for same, opposite, where in ((favoured, others, "positive"), (others, favoured, "negative"))
         )
 
 

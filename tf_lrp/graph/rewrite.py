@@ -13,6 +13,7 @@ from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.facts import Facts, gather
 from tf_lrp.graph.nodes import Graph, Node, model_of
 from tf_lrp.graph.unroll import unroll_cell
+from tf_lrp.graph.vanishing import only_positive
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
 from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
 
@@ -86,11 +87,12 @@ def rewrite(graph: Graph, preset, name):
 
     facts = gather(graph)
     choices = _choices(graph, facts, preset)
-    described = list(zip(graph.nodes, facts, choices, strict=True))
-    _refuse([node for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
+    positive = only_positive(graph, facts, [choice.rule for choice, _ in choices])
+    described = list(zip(graph.nodes, facts, choices, positive, strict=True))
+    _refuse([node for node, of_node, (choice, _), _ in described if _lacks_twin(node, of_node, choice)])
     steps = []
-    for node, of_node, (choice, takes) in described:
-        twin = _twin(node, of_node, choice, takes, preset, dtype)
+    for node, of_node, (choice, takes), positive_here in described:
+        twin = _twin(node, of_node, choice, takes, positive_here, preset, dtype)
         taken = tuple(current(node.inputs))
         outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
@@ -149,7 +151,7 @@ def _lacks_twin(node, of_node, choice):
     return not twin_class.supports(taking)
 
 
-def _twin(node, of_node, choice, takes, preset, dtype):
+def _twin(node, of_node, choice, takes, positive, preset, dtype):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
@@ -163,7 +165,7 @@ def _twin(node, of_node, choice, takes, preset, dtype):
         _check_pass(node, of_node)
     arguments["takes"] = takes
     if node.affine is not None:
-        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, **arguments)
+        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, only_positive=positive, **arguments)
     if "softmax" in of_node.kinds:
         return SoftmaxTwin(**arguments)
     if _passes(node, of_node, choice):

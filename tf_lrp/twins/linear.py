@@ -6,7 +6,7 @@ import keras
 
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
-from tf_lrp.twins.propagation import absorbed, propagate
+from tf_lrp.twins.propagation import Propagation, evaluate
 
 
 class AffineTwin(Twin):
@@ -15,32 +15,26 @@ class AffineTwin(Twin):
     Args:
         affine: `Affine` of the node.
         nonnegative: bool, whether the inputs are known to be >= 0.
+        only_positive: bool, whether relevance is known to arrive only where z > 0.
         operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
-    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, takes=()):
+    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, only_positive=False, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.affine, self.nonnegative = affine, nonnegative
+        self.affine, self.nonnegative, self.only_positive = affine, nonnegative, only_positive
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
-
-    def _evaluate(self, inputs):
-        kernel = self.affine.kernel_at(inputs, self.compute_dtype)
-        bias = self.affine.bias(inputs, kernel)
-        z = self.affine.apply(inputs, kernel)
-        return kernel, bias, z if bias is None else z + bias
 
     def call(self, *inputs):
         inputs = distinct(inputs)
-        kernel, bias, z = self._evaluate(inputs)
+        if isinstance(self.rule, Pass):
+            return with_relevance(evaluate(self.affine, inputs, self.compute_dtype), inputs, lambda relevance: [relevance])
+        way = self._way(inputs)
+        return with_relevance(way.z, inputs, way.propagate)
 
-        def backward(relevance):
-            if isinstance(self.rule, Pass):
-                return [relevance]
-            return propagate(self.affine, self.rule, inputs, kernel, bias, z, relevance, self.nonnegative)
-
-        return with_relevance(z, inputs, backward)
+    def _way(self, inputs):
+        return Propagation(self.affine, self.rule, inputs, self.compute_dtype, self.nonnegative, self.only_positive)
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
@@ -48,7 +42,4 @@ class AffineTwin(Twin):
         return keras.KerasTensor(spec.shape, dtype=self.compute_dtype)
 
     def absorbed(self, inputs, relevance):
-        if isinstance(self.rule, Pass):
-            return {}
-        kernel, bias, z = self._evaluate(inputs)
-        return absorbed(self.affine, self.rule, inputs, kernel, bias, z, relevance, self.nonnegative)
+        return {} if isinstance(self.rule, Pass) else self._way(inputs).absorbed(relevance)

@@ -13,7 +13,7 @@ from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
-from tf_lrp.twins.propagation import absorbed, propagate
+from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.registry import register_twin
 
 
@@ -93,14 +93,13 @@ class _MaxPoolingTwin(_MaximumTwin):
     def call(self, x):
         if isinstance(self.rule, WinnerTakesAll):
             return super().call(x)
-        return with_relevance(self.compute(x), [x], lambda relevance: propagate(*self._sharing([x], relevance)))
+        return with_relevance(self.compute(x), [x], self._sharing([x]).propagate)
 
-    def _sharing(self, inputs, relevance):
-        kernel = self.window.kernel(self.compute_dtype)
-        return self.window, self.rule, inputs, kernel, None, self.window.apply(inputs, kernel), relevance, False
+    def _sharing(self, inputs):
+        return Propagation(self.window, self.rule, inputs, self.compute_dtype)
 
     def absorbed(self, inputs, relevance):
-        return {} if isinstance(self.rule, WinnerTakesAll) else absorbed(*self._sharing(inputs, relevance))
+        return {} if isinstance(self.rule, WinnerTakesAll) else self._sharing(inputs).absorbed(relevance)
 
 
 @register_twin(L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)

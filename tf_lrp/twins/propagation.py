@@ -2,64 +2,131 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tensorflow as tf
 
 from tf_lrp.rules import identity, ones
+from tf_lrp.twins import denominators
 
 
-def fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
-    """For each term of the rule: the relevance divided by its denominator.
+class Propagation:
+    """One call of an affine map: z forward, and back by a rule.
 
     Args:
         affine: `Affine`.
         rule: `Rule` with terms.
         inputs: list of the input tensors.
-        kernel, bias: of the affine map (bias may be None).
-        z: its output, apply(inputs, kernel) + bias.
-        relevance: relevance of the output, shaped like z.
+        dtype: type in which the kernel is read.
         nonnegative: whether the inputs are known to be >= 0.
-
-    Yields:
-        (term, mapped kernels, quotient, term's z, term's bias or None); the quotient is shaped like z.
+        only_positive: whether relevance is known to arrive only where z > 0, as it does below a ReLU.
     """
-    for term in rule.terms(nonnegative):
-        kernels = [of_kernel(kernel) for _, of_kernel in term.parts]
-        term_bias = term.bias(bias) if term.bias is not None and bias is not None else None
-        if term.parts == ((identity, identity),) and (term_bias is bias):
-            term_z = z
-        else:
-            term_z = sum(
-                affine.apply(_mapped(of_activation, inputs), mapped_kernel)
-                for (of_activation, _), mapped_kernel in zip(term.parts, kernels, strict=True)
-            )
-            term_z = term_z if term_bias is None else term_z + term_bias
-        addressed = relevance
-        if term.where != "all":
-            addressed = tf.where(z > 0 if term.where == "positive" else z < 0, relevance, tf.zeros((), relevance.dtype))
-        quotient = term.stabilizer.divide(addressed, term_z)
-        yield term, kernels, quotient if term.coefficient == 1 else term.coefficient * quotient, term_z, term_bias
+
+    def __init__(self, affine, rule, inputs, dtype, nonnegative=False, only_positive=False):
+        self.affine, self.rule, self.inputs = affine, rule, inputs
+        self.nonnegative, self.only_positive = nonnegative, only_positive
+        self.kernel = affine.kernel_at(inputs, dtype)
+        self.bias = affine.bias(inputs, self.kernel)
+        self._sums = []  # per term (graph, z): the passes of several targets share the denominators
+        self.z = self._forward()
+
+    def _forward(self):
+        if denominators.additive(self._terms()):
+            # Both terms are needed on the way back, and make up the output: a convolution less.
+            self._sums = [(_graph(), self._sum_of(term)) for term in self._terms()]
+            z = sum(found for _, found in self._sums)
+            return z if self._terms()[0].bias is not None else _plus(z, self.bias)
+        return _plus(self.affine.apply(self.inputs, self.kernel), self.bias)
+
+    def _terms(self):
+        terms = self.rule.terms(self.nonnegative)
+        return [term for term in terms if term.where != "negative"] if self.only_positive else terms
+
+    def _is_output(self, term):
+        """Whether the term's z is the output itself."""
+        return term.parts == ((identity, identity),) and (term.bias is identity or self.bias is None)
+
+    def _bias_of(self, term):
+        return None if term.bias is None or self.bias is None else term.bias(self.bias)
+
+    def _sum_of(self, term, earlier=()):
+        """The term's z: sum_i sum_p f_p(a_i) g_p(w_ij) + h(b_j)."""
+        if self._is_output(term):
+            return self.z
+        derived = denominators.from_others(term, self.z, earlier) if earlier else None
+        if derived is not None:
+            return derived
+        total = sum(
+            self.affine.apply(_mapped(of_activation, self.inputs), of_kernel(self.kernel))
+            for of_activation, of_kernel in term.parts
+        )
+        return _plus(total, self._bias_of(term))
+
+    def _sums_of(self, terms, relevance):
+        """The z of each term, computed when relevance arrives: earlier, all layers' would be held in memory at once."""
+        here = _graph()
+        if len(self._sums) < len(terms) or not all(_visible(graph, here) for graph, _ in self._sums):
+            self._sums = []
+            with _after(relevance):
+                for term in terms:
+                    earlier = list(zip(terms, (z for _, z in self._sums), strict=False))
+                    self._sums.append((here, self._sum_of(term, earlier)))
+        return [z for _, z in self._sums]
+
+    def _fractions(self, relevance):
+        """For each term of the rule: (term, relevance divided by its denominator, its z); shaped like z."""
+        terms = self._terms()
+        for term, z in zip(terms, self._sums_of(terms, relevance), strict=True):
+            addressed, sign = relevance, denominators.sign(term)
+            if self.only_positive:
+                sign = 1 if z is self.z else sign
+            elif term.where != "all":
+                chosen = self.z > 0 if term.where == "positive" else self.z < 0
+                addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
+            quotient = term.stabilizer.divide(addressed, z, sign, vanishing=self.only_positive and sign > 0)
+            yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
+
+    def propagate(self, relevance):
+        """Relevance of the inputs: a list of tensors shaped like them."""
+        total = None
+        for term, quotient, z in self._fractions(relevance):
+            if term.spread:
+                bias = self._bias_of(term)
+                contributions = z if bias is None else z - bias
+                leftover = self.affine.spread(self.inputs, self.kernel, term.spread * (relevance - quotient * contributions))
+                total = _added(total, leftover)
+            for of_activation, of_kernel in term.parts:
+                shares = transpose(self.affine, self.inputs, of_kernel(self.kernel), quotient)
+                if of_activation is not ones:
+                    shares = [of_activation(x) * share for x, share in zip(self.inputs, shares, strict=True)]
+                total = _added(total, shares)
+        return total
+
+    def absorbed(self, relevance):
+        """What biases and stabilizers keep of the relevance, summed over the batch: dict of scalars.
+
+        float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be
+        negative.
+        """
+        by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
+        for term, quotient, z in self._fractions(relevance):
+            bias = self._bias_of(term)
+            kept = tf.zeros((), tf.float64) if bias is None else _total(quotient * bias)
+            if term.spread:  # a part of both goes back to the inputs
+                contributions = _total(quotient * z) - kept
+                delivered += contributions + term.spread * (_total(relevance) - contributions)
+                kept *= 1 - term.spread
+                delivered += kept
+            else:
+                delivered += _total(quotient * z)
+            by_bias += kept
+        return {"bias": by_bias, "stabilizer": _total(relevance) - delivered}
 
 
-def _mapped(of_activation, inputs):
-    # A sum that does not depend on the activations is the same for every sample.
-    return [ones(x[:1]) for x in inputs] if of_activation is ones else [of_activation(x) for x in inputs]
-
-
-def propagate(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
-    """Relevance of the inputs: a list of tensors shaped like them. Arguments as in `fractions`."""
-    total = None
-    parts = fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative)
-    for term, kernels, quotient, term_z, term_bias in parts:
-        if term.spread:
-            contributions = term_z if term_bias is None else term_z - term_bias
-            leftover = affine.spread(inputs, kernel, term.spread * (relevance - quotient * contributions))
-            total = leftover if total is None else [t + share for t, share in zip(total, leftover, strict=True)]
-        for (of_activation, _), mapped_kernel in zip(term.parts, kernels, strict=True):
-            shares = transpose(affine, inputs, mapped_kernel, quotient)
-            if of_activation is not ones:
-                shares = [of_activation(x) * share for x, share in zip(inputs, shares, strict=True)]
-            total = shares if total is None else [t + share for t, share in zip(total, shares, strict=True)]
-    return total
+def evaluate(affine, inputs, dtype):
+    """z = apply(inputs, kernel) + bias, with the kernel read in ``dtype``."""
+    kernel = affine.kernel_at(inputs, dtype)
+    return _plus(affine.apply(inputs, kernel), affine.bias(inputs, kernel))
 
 
 def transpose(affine, inputs, kernel, quotient):
@@ -70,24 +137,34 @@ def transpose(affine, inputs, kernel, quotient):
     return tape.gradient(z, inputs, output_gradients=quotient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
-def absorbed(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
-    """What biases and stabilizers keep of the relevance, summed over the batch: dict of scalars.
-
-    float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be negative.
-    """
-    by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
-    for term, _, quotient, term_z, term_bias in fractions(affine, rule, inputs, kernel, bias, z, relevance, nonnegative):
-        kept = tf.zeros((), tf.float64) if term_bias is None else _sum(quotient * term_bias)
-        if term.spread:  # a part of both goes back to the inputs
-            contributions = _sum(quotient * term_z) - kept
-            delivered += contributions + term.spread * (_sum(relevance) - contributions)
-            kept *= 1 - term.spread
-            delivered += kept
-        else:
-            delivered += _sum(quotient * term_z)
-        by_bias += kept
-    return {"bias": by_bias, "stabilizer": _sum(relevance) - delivered}
+def _mapped(of_activation, inputs):
+    # A sum that does not depend on the activations is the same for every sample.
+    return [ones(x[:1]) for x in inputs] if of_activation is ones else [of_activation(x) for x in inputs]
 
 
-def _sum(t):
+def _plus(z, bias):
+    return z if bias is None else z + bias
+
+
+def _added(total, shares):
+    return shares if total is None else [t + share for t, share in zip(total, shares, strict=True)]
+
+
+def _total(t):
     return tf.reduce_sum(tf.cast(t, tf.float64))
+
+
+def _graph():
+    """The graph under construction, or None when running eagerly."""
+    return None if tf.executing_eagerly() else tf.compat.v1.get_default_graph()
+
+
+def _visible(graph, here):
+    """Whether tensors of one graph can be used in another: it is that one, or lies around it."""
+    while here is not None and here is not graph:
+        here = getattr(here, "outer_graph", None)
+    return here is graph
+
+
+def _after(relevance):
+    return contextlib.nullcontext() if tf.executing_eagerly() else tf.control_dependencies([relevance])

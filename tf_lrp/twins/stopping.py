@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp.twins.base import Twin
+from tf_lrp.twins.propagation import evaluate
 
 
 class StoppingTwin(Twin):
@@ -26,10 +27,7 @@ class StoppingTwin(Twin):
         if self.function is None or not (numbers or "weights" in self.function.kinds):  # sums of positions stay integers
             return super().run(inputs)
         inputs = [tf.cast(x, self.compute_dtype) for x in inputs]
-        kernel = self.function.kernel_at(inputs, self.compute_dtype)
-        bias = self.function.bias(inputs, kernel)
-        z = self.function.apply(inputs, kernel)
-        return z if bias is None else z + bias
+        return evaluate(self.function, inputs, self.compute_dtype)
 
     def call(self, *inputs):
         # Integers that come from the model's inputs are carried as floats.

@@ -19,12 +19,16 @@ ROUTING_OPERATIONS = K.operation_classes(
 )  # fmt: skip
 
 
-@register_twin(
+#: Layers that copy values or zeros.
+ROUTING_LAYERS = (
     L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate,
     L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D, L.Cropping2D, L.Cropping3D,
     L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.CenterCrop,
     *ROUTING_OPERATIONS, K.Sized, MergeTime, SplitTime,
 )  # fmt: skip
+
+
+@register_twin(*ROUTING_LAYERS)
 class RoutingTwin(Twin):
     """Each output is a copy of one input or a constant; what arrives at padding is dropped."""
 
