@@ -298,3 +298,27 @@ def test_mixed_precision_opens_in_full_precision():
     analyzer = tf_lrp.Analyzer(model, "z")
     assert analyzer.analyze(x).dtype == np.float32
     np.testing.assert_allclose(analyzer.twin(x), np.asarray(model(x), "float32"), rtol=2e-2, atol=2e-2)
+
+
+class Experts(L.Layer):
+    """A mixture of experts: the two likeliest, weighted by their probabilities."""
+
+    def build(self, shape):
+        self.router = L.Dense(4, use_bias=False)
+        self.router.build(shape)
+        self.kernels = self.add_weight(shape=(4, shape[-1], 3), name="kernels")
+
+    def call(self, x):
+        probabilities = ops.softmax(ops.maximum(self.router(x), ops.cast(x[:, :1] > 0, x.dtype)))
+        best, places = ops.top_k(probabilities, k=2)
+        best = best / ops.sum(best, axis=-1, keepdims=True)
+        weights = ops.sum(ops.one_hot(places, 4) * best[..., None], axis=1)
+        return ops.einsum("nd,edk->nk", x, self.kernels) + ops.sum(
+            ops.einsum("nd,edk->nek", x, self.kernels) * weights[..., None], axis=1
+        )
+
+
+@pytest.mark.parametrize("preset", ["cp_lrp", "attnlrp"])
+def test_places_of_the_largest_take_no_relevance(preset):
+    inputs = keras.Input((5,))
+    check(seeded(keras.Model(inputs, L.Dense(2)(Experts()(inputs)))), numbers(3, 5), preset)

@@ -26,6 +26,8 @@ _REARRANGING = (
         "Swapaxes", "Moveaxis", "Unstack", "Slice", "Negative",
     ),
 )  # fmt: skip
+#: Operations that return values and their places.
+_RANKINGS = K.operation_classes("TopK")
 _ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
 
 
@@ -34,7 +36,8 @@ def signals(graph):
     found = {id(t) for t in tree.flatten(graph.inputs) if t.dtype != "bool"}
     for node in graph.nodes:
         if any(id(t) in found for t in node.inputs) and not _indicates(node):
-            found.update(id(t) for t in node.outputs if t.dtype != "bool")
+            values = node.outputs[:1] if isinstance(node.operation, _RANKINGS) else node.outputs
+            found.update(id(t) for t in values if t.dtype != "bool")
     return found
 
 

@@ -43,7 +43,7 @@ class _MaximumTwin(Twin):
         raise NotImplementedError(f"{type(self).__name__} does not say who competes")
 
     def call(self, *inputs):
-        inputs = distinct(inputs)
+        inputs = distinct([tf.cast(x, self.compute_dtype) for x in inputs])  # a mask may be among them
 
         def backward(relevance):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
