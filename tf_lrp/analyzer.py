@@ -70,6 +70,7 @@ class Analyzer:
         self.preset = as_preset(preset)
         self.batch_size, self.verbose, self.jit_compile = batch_size, verbose, jit_compile
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        self.model_name = model.name
         self._rewritten = rewrite(graph, self.preset, model.name)
         self._inputs = InputSpec(keras_internals.input_structure(self.twin))
         self._output_names = _names_of(self.twin, model)
@@ -173,6 +174,61 @@ class Analyzer:
         inputs = [tf.constant(a) for a in arrays]
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
+    def export(
+        self,
+        path,
+        format="saved_model",
+        *,
+        layers=None,
+        output=None,
+        labels=None,
+        metadata=None,
+        selecting=False,
+        batch_size=1,
+        input_shape=None,
+        overwrite=False,
+    ):
+        """Writes the explanation as a file or folder that runs without this library and without Keras.
+
+        The weights are those of now, folded and split by sign as the rules need them.
+
+        - "saved_model": a folder with the signatures ``serving_default`` (inputs by name -> "relevance", "output") and
+          ``select`` (also "neuron_selection": (N,) int32 indices, or floats of the output's shape where an index does not
+          name a neuron). The number of samples stays free, and lengths that are free in the model.
+        - "onnx": a file for onnxruntime. Needs ``pip install "tf_lrp[onnx]"``.
+        - "litert": a file for LiteRT (TensorFlow Lite), with its description in FILE.json beside it.
+
+        The last two hold forward operations alone, for a fixed number of samples; what was written is run once in its own
+        runtime and compared to this analyzer.
+
+        Args:
+            path: where it goes.
+            format: "saved_model", "onnx" or "litert".
+            layers: names of layers whose outputs' relevance is among the results, under their names.
+            output: name or index of the explained output, for a model with several.
+            labels: class names, one for each neuron.
+            metadata: anything that JSON can hold; it travels along with preset, labels and versions: as asset ``tf_lrp.json``
+                of a SavedModel, as entry "tf_lrp" of ONNX's metadata.
+            selecting: for ONNX and LiteRT, whether "neuron_selection" is an input; else the strongest neuron is explained.
+            batch_size: for ONNX and LiteRT, the number of samples.
+            input_shape: for ONNX and LiteRT, the shape of a sample (a list of shapes for several inputs) where the model leaves
+                lengths free.
+            overwrite: whether an earlier export may be replaced.
+
+        Returns:
+            pathlib.Path of what was written.
+
+        Raises:
+            FileExistsError: if something is there already.
+            ImportError: if a converter is not installed.
+            RuntimeError: if the converted file computes something else.
+            ValueError: for unknown layers, outputs, formats; for labels that do not fit; for lengths left open.
+        """
+        from tf_lrp import export  # loaded when needed: it holds the way to other runtimes
+
+        options = {"selecting": selecting, "batch_size": batch_size, "input_shape": input_shape, "overwrite": overwrite}
+        return export.export(self, path, format, layers=layers, output=output, labels=labels, metadata=metadata, **options)
+
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _run(self, inputs, selection, names, target):
@@ -184,6 +240,14 @@ class Analyzer:
         return self._runs[key](inputs) if selection.values is None else self._runs[key](inputs, selection.values)
 
     def _compiled(self, mode, targets, names, target):
+        explain, signature = self._way(mode, targets, names, target)
+        # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
+        # is a function of its own.
+        own = functools.partial(lambda *arguments: explain(*arguments)[1])
+        return tf.function(own, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
+
+    def _way(self, mode, targets, names, target):
+        """(function inputs, values -> (explained output, relevances as a flat list), its signature)."""
         inner = [t for name in names or () for t in self._rewritten.results[name]]
         outputs = self.twin.outputs
         probe = model_of(self.twin.inputs, [outputs[target], *inner])
@@ -198,9 +262,9 @@ class Analyzer:
                 return tape.gradient(explained, [*inputs, *reached], start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
             if targets is None:
-                return backward(values)
+                return explained, backward(values)
             each = [backward(values[:, k]) for k in range(targets)]
-            return [tf.stack(of_one, axis=1) for of_one in zip(*each, strict=True)]
+            return explained, [tf.stack(of_one, axis=1) for of_one in zip(*each, strict=True)]
 
         batch = outputs[target].shape[0]
         value_spec = {
@@ -211,10 +275,7 @@ class Analyzer:
         signature = [[tf.TensorSpec(t.shape, t.dtype) for t in self._inputs.tensors]]
         if value_spec is not None:
             signature.append(value_spec)
-        # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
-        # is a function of its own.
-        own = functools.partial(explain)
-        return tf.function(own, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
+        return explain, signature
 
     def _pack(self, flat, names, pack):
         count = len(self._inputs.tensors)

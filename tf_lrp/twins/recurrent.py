@@ -6,6 +6,8 @@ and interpreting LSTMs": the signal takes all, gates none.
 
 from __future__ import annotations
 
+import contextvars
+
 import tensorflow as tf
 from keras import layers as L
 from keras import tree
@@ -13,6 +15,9 @@ from keras import tree
 from tf_lrp import keras_internals as K
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
+
+#: Whether loops over steps are written out in the graph, for runtimes that know no loops over lists.
+unrolling = contextvars.ContextVar("unrolling", default=False)
 
 
 @register_twin(L.RNN, L.LSTM, L.GRU, L.SimpleRNN, K.CONVOLUTIONAL_LSTM, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D)
@@ -94,12 +99,8 @@ class RecurrentTwin(Twin):
 
     def _forward(self, x, allowed, states):
         """Outputs (T, N, ...), the states before each step [(T, N, ...)], and [last output, *last states]."""
-        steps = tf.shape(x)[0]
         like = self.step.outputs[0]
         first = tf.zeros(tf.concat([tf.shape(x)[1:2], like.shape[1:]], 0), self.compute_dtype)
-
-        def array(shape):
-            return tf.TensorArray(self.compute_dtype, steps, element_shape=shape)
 
         def body(t, output, states, outputs, before):
             before = [a.write(t, s) for a, s in zip(before, states, strict=True)]
@@ -110,22 +111,42 @@ class RecurrentTwin(Twin):
                 new_states = [_where(allowed[t], n, s) for n, s in zip(new_states, states, strict=True)]
             return t + 1, new_output, new_states, outputs.write(t, new_output), before
 
-        arrays = array(like.shape), [array(s.shape) for s in self.step.inputs[1:]]
-        _, output, states, outputs, before = tf.while_loop(
+        arrays = self._array(x, like.shape), [self._array(x, s.shape) for s in self.step.inputs[1:]]
+        shapes = tf.TensorShape(like.shape), self._state_shapes(), *_loose(arrays)
+        output, states, outputs, before = self._loop(x, body, (first, states, *arrays), shapes)
+        return outputs.stack(), [b.stack() for b in before], [output, *states]
+
+    def _loop(self, x, body, state, shapes):
+        """The state after body(t, *state) -> (t + 1, *state) for each step t of the sequence x (T, N, ...)."""
+        if self._unrolls(x):
+            for t in range(x.shape[0]):
+                _, *state = body(t, *state)
+            return state
+        steps = tf.shape(x)[0]
+        _, *state = tf.while_loop(
             lambda t, *_: t < steps,
             body,
-            (tf.constant(0), first, states, *arrays),
-            shape_invariants=(tf.TensorShape(()), tf.TensorShape(like.shape), self._state_shapes(), *_loose(arrays)),
+            (tf.constant(0), *state),
+            shape_invariants=(tf.TensorShape(()), *shapes),
             maximum_iterations=x.shape[0],
         )
-        return outputs.stack(), [b.stack() for b in before], [output, *states]
+        return state
+
+    def _array(self, x, shape):
+        """Takes one tensor for each step."""
+        if self._unrolls(x):
+            return _List()
+        return tf.TensorArray(self.compute_dtype, tf.shape(x)[0], element_shape=shape)
+
+    def _unrolls(self, x):
+        return unrolling.get() and x.shape[0] is not None
 
     def _state_shapes(self):
         return [tf.TensorShape(s.shape) for s in self.step.inputs[1:]]
 
     def _backward(self, x, allowed, before, of_output, of_states):
         """Relevance of x (T, N, ...) and of the initial states."""
-        steps = tf.shape(x)[0]
+        steps = x.shape[0] if self._unrolls(x) else tf.shape(x)[0]
         layer = self.operation
         if layer.return_sequences:
             of_outputs = tf.transpose(of_output, (1, 0, *range(2, of_output.shape.rank)))
@@ -154,20 +175,23 @@ class RecurrentTwin(Twin):
                 of_previous = [f + r - s for f, r, s in zip(of_previous, of_states, staying, strict=True)]
             return n + 1, left, of_previous, of_x.write(t, found[0])
 
-        of_x = tf.TensorArray(self.compute_dtype, steps, element_shape=x.shape[1:])
-        _, _, of_states, of_x = tf.while_loop(
-            lambda n, *_: n < steps,
-            body,
-            (tf.constant(0), carried, of_states, of_x),
-            shape_invariants=(
-                tf.TensorShape(()),
-                tf.TensorShape(self.step.outputs[0].shape),
-                self._state_shapes(),
-                _loose(of_x),
-            ),
-            maximum_iterations=x.shape[0],
-        )
+        of_x = self._array(x, x.shape[1:])
+        shapes = tf.TensorShape(self.step.outputs[0].shape), self._state_shapes(), _loose(of_x)
+        _, of_states, of_x = self._loop(x, body, (carried, of_states, of_x), shapes)
         return of_x.stack(), of_states
+
+
+class _List:
+    """What a tf.TensorArray is to a loop, for one that is written out."""
+
+    def __init__(self, items=()):
+        self.items = dict(items)
+
+    def write(self, step, value):
+        return _List({**self.items, step: value})
+
+    def stack(self):
+        return tf.stack([self.items[step] for step in sorted(self.items)])
 
 
 def _where(allowed, new, old):

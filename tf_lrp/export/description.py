@@ -1,0 +1,67 @@
+"""What travels with an exported explanation: inputs and outputs by name, preset, labels, versions."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import keras
+import tensorflow as tf
+
+#: Keys of the results that layers cannot be called by.
+RESERVED = ("relevance", "output", "neuron_selection")
+
+
+def describe(analyzer, *, names, layers, output, labels, metadata):
+    """The description as a JSON string.
+
+    Args:
+        analyzer: `tf_lrp.Analyzer`.
+        names: what the exported inputs are called.
+        layers: names of the inner layers whose relevance is among the results.
+        output: name of the explained output.
+        labels: class names, or None.
+        metadata: the user's own, anything that JSON holds, or None.
+
+    Raises:
+        TypeError: if ``metadata`` cannot be written as JSON.
+        ValueError: if there are other than one label for each neuron.
+    """
+    from tf_lrp import __version__
+
+    explained = analyzer.twin.outputs[analyzer._target(output)]
+    if labels is not None:
+        labels = [str(label) for label in labels]
+        neurons = explained.shape[-1]
+        if neurons is not None and len(labels) != neurons:
+            raise ValueError(f"There are {neurons} neurons in the explained output, but {len(labels)} labels.")
+    content = {
+        "library": {"tf_lrp": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
+        "model": analyzer.model_name,
+        "inputs": {
+            name: {"shape": list(t.shape), "dtype": str(t.dtype)} for name, t in zip(names, analyzer.twin.inputs, strict=True)
+        },
+        "output": {"shape": list(explained.shape), "dtype": str(explained.dtype)},
+        "layers": list(layers or ()),
+        "preset": json.loads(analyzer.preset.to_json()),
+        "labels": labels,
+        "metadata": metadata,
+    }
+    try:
+        return json.dumps(content, indent=2)
+    except TypeError as error:
+        raise TypeError(
+            f"metadata needs to be something that JSON can hold, a dict of numbers, texts, lists: {error}."
+        ) from None
+
+
+def input_names(analyzer):
+    """The inputs' Keras names as identifiers, each once."""
+    found = []
+    for name in analyzer._inputs.names:
+        name = re.sub(r"\W", "_", name)
+        name = f"x_{name}" if not name or name[0].isdigit() or name in RESERVED else name
+        while name in found:
+            name += "_"
+        found.append(name)
+    return found

@@ -1,0 +1,52 @@
+"""The explanation of an analyzer as a plain function of tensors."""
+
+from __future__ import annotations
+
+from tf_lrp.export.description import RESERVED, input_names
+
+
+class Way:
+    """One kind of pass, with its results by name.
+
+    Args:
+        analyzer: `tf_lrp.Analyzer`.
+        selecting: whether the neuron to explain is an argument (else the strongest is explained).
+        layers: names of layers whose outputs' relevance is among the results, or None.
+        output: name or index of the explained output.
+
+    Attributes:
+        names: of the arguments.
+        signature: a tf.TensorSpec for each.
+    """
+
+    def __init__(self, analyzer, selecting, layers, output):
+        target, layer_names = analyzer._target(output), analyzer._layer_names(layers)
+        mode = "max_activation"
+        if selecting:
+            # An index names a neuron of (N, classes); elsewhere the pass starts from relevance of the output's shape.
+            mode = "index" if _has_neurons(analyzer.twin.outputs[target]) else "relevance"
+        self._function, specs = analyzer._way(mode, None, layer_names, target)
+        self._inputs = len(specs[0])
+        self.names = input_names(analyzer) + ["neuron_selection"] * selecting
+        self.signature = [*specs[0], *specs[1:]]
+        relevances = ["relevance"] if self._inputs == 1 else [f"relevance_{name}" for name in input_names(analyzer)]
+        self._keys = relevances + _layer_keys(analyzer, layer_names)
+
+    def __call__(self, *tensors):
+        """Dict of tensors: "relevance" (one for each input if there are several), "output", and one for each layer."""
+        explained, relevances = self._function(list(tensors[: self._inputs]), *tensors[self._inputs :])
+        return {**dict(zip(self._keys, relevances, strict=True)), "output": explained}
+
+
+def _has_neurons(output):
+    return len(output.shape) == 1 or (len(output.shape) == 2 and output.shape[1] is not None)
+
+
+def _layer_keys(analyzer, names):
+    keys = []
+    for name in names or ():
+        if name in RESERVED or name.startswith("relevance_"):
+            raise ValueError(f"The layer {name!r} cannot be exported under its name, which is taken: {', '.join(RESERVED)}.")
+        uses = len(analyzer._rewritten.results[name])
+        keys += [name] if uses == 1 else [f"{name}_{n}" for n in range(uses)]
+    return keys
