@@ -4,6 +4,9 @@ from pathlib import Path
 
 from setuptools import find_packages, setup
 
+_ONNX = ["tf2onnx>=1.17", "onnx", "onnxruntime"]
+_LITERT = ["ai-edge-litert"]
+
 setup(
     name="tf_lrp",
     version="0.1.0",
@@ -14,6 +17,10 @@ setup(
     packages=find_packages(include=["tf_lrp", "tf_lrp.*"]),
     package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
     install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich"],
-    extras_require={"test": ["pytest", "pytest-xdist", "hypothesis", "ruff"]},
+    extras_require={
+        "onnx": _ONNX,
+        "litert": _LITERT,
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT],
+    },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
 )

@@ -52,8 +52,8 @@ def load(model, weights=None, class_file=None, preparation=None, size=None):
         ValueError: no such network or file, no classifier of pictures, or options that do not fit it.
         OSError: files that cannot be read, weights that cannot be downloaded.
     """
-    from_file = Path(model).suffix.lower() in (".keras", ".h5", ".hdf5")
-    network, sides, prepared, names = (_from_file if from_file else _from_zoo)(model, weights, preparation, size)
+    read = _from_file if is_file_name(model) else _from_zoo
+    network, sides, prepared, names = read(model, weights, preparation, size)
     outputs = [tuple(tensor.shape) for tensor in network.outputs]
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
         raise ValueError(
@@ -70,21 +70,46 @@ def load(model, weights=None, class_file=None, preparation=None, size=None):
     return Classifier(network, sides, prepared, Classes(names or [f"class_{k}" for k in range(count)]))
 
 
-def _from_zoo(name, weights, preparation, size):
+def _known(name, weights):
     known = model_zoo.entry(name)
-    if preparation is not None or size is not None:
-        option = "--size" if preparation is None else "--preprocess"
-        raise ValueError(f"{option} is for models from files: {known.name} of the zoo has its own preprocessing and size.")
     if weights is None and known.name != "shapes":
         raise ValueError(
             f"{known.name} comes without weights: give --weights FILE, for a model of keras.applications --weights "
             "imagenet (downloaded by Keras), or --weights random to try things out."
         )
+    return known
+
+
+def _from_zoo(name, weights, preparation, size):
+    known = _known(name, weights)
+    if preparation is not None or size is not None:
+        option = "--size" if preparation is None else "--preprocess"
+        raise ValueError(f"{option} is for models from files: {known.name} of the zoo has its own preprocessing and size.")
     head = "sigmoid" if known.name == "shapes" else "softmax"  # the scores below it are explained, both are shown
     return model_zoo.load(known.name, weights=weights, output=head), known.size, known.preprocess, known.class_names
 
 
-def _from_file(path, weights, preparation, size):
+def load_model(model, weights=None):
+    """Any model, from the zoo or from a file, as a keras.Model, with class names if the zoo knows them.
+
+    Args:
+        model, weights: as for `load`.
+
+    Returns:
+        (keras.Model, list of names or None).
+    """
+    if is_file_name(model):
+        return _network_of(model, weights), None
+    known = _known(model, weights)
+    return model_zoo.load(known.name, weights=weights), known.class_names
+
+
+def is_file_name(model):
+    """Whether a model is given as a file rather than by its name in the zoo."""
+    return Path(model).suffix.lower() in (".keras", ".h5", ".hdf5")
+
+
+def _network_of(path, weights):
     if not Path(path).is_file():
         raise ValueError(f"There is no model file {path!r}: give a file that model.save wrote, or a network of the zoo.")
     try:
@@ -98,6 +123,11 @@ def _from_file(path, weights, preparation, size):
             model_zoo.load_weights(network, weights)
         else:
             network.load_weights(weights)
+    return network
+
+
+def _from_file(path, weights, preparation, size):
+    network = _network_of(path, weights)
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
     if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] not in (1, 3):
         raise ValueError(

@@ -70,4 +70,4 @@ def _check_free(path, format, overwrite):
         return
     if overwrite:
         raise FileExistsError(f"{path} is no earlier export in this format, and is left alone: choose another place.")
-    raise FileExistsError(f"{path} exists: choose another place, or export(..., overwrite=True).")
+    raise FileExistsError(f"{path} exists: choose another place, or allow an earlier export to be replaced (overwrite).")

@@ -229,6 +229,32 @@ def _transposed(op, _, kernel, relevance):
     return tf.concat([tf.nn.conv2d(c, k, 1, "VALID", dilations=dilations) for c, k in pairs], axis=3)
 
 
+@_explicit("SpaceToBatchND")
+def _apart(_, x, block, paddings):
+    """As dilated convolutions begin: every second row and column (and so on) becomes a sample of its own."""
+    block, paddings = tf.get_static_value(block).tolist(), tf.get_static_value(paddings).tolist()
+    samples, *lengths, channels = _shape(tf.pad(x, [[0, 0], *paddings, [0, 0]]))
+    pieces = [n for length, b in zip(lengths, block, strict=True) for n in (length // b, b)]
+    split = tf.reshape(tf.pad(x, [[0, 0], *paddings, [0, 0]]), [samples, *pieces, channels])
+    axes = len(block)
+    order = [*range(2, 2 * axes + 1, 2), 0, *range(1, 2 * axes + 1, 2), 2 * axes + 1]
+    return tf.reshape(tf.transpose(split, order), [samples * int(np.prod(block)), *pieces[::2], channels])
+
+
+@_explicit("BatchToSpaceND")
+def _together(_, x, block, crops):
+    """As dilated convolutions end."""
+    block, crops = tf.get_static_value(block).tolist(), tf.get_static_value(crops).tolist()
+    samples, *lengths, channels = _shape(x)
+    samples, axes = samples // int(np.prod(block)), len(block)
+    split = tf.reshape(x, [*block, samples, *lengths, channels])
+    order = [axes, *(axis for n in range(axes) for axis in (axes + 1 + n, n)), 2 * axes + 1]
+    sizes = [length * b for length, b in zip(lengths, block, strict=True)]
+    whole = tf.reshape(tf.transpose(split, order), [samples, *sizes, channels])
+    kept = [size - a - b for size, (a, b) in zip(sizes, crops, strict=True)]
+    return tf.slice(whole, [0, *(a for a, _ in crops), 0], [samples, *kept, channels])
+
+
 # -- the rest ---------------------------------------------------------------------------------------------------------
 
 
