@@ -20,7 +20,8 @@ setup(
     extras_require={
         "onnx": _ONNX,
         "litert": _LITERT,
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT],
+        "zarr": ["zarr>=3"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3"],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
 )

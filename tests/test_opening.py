@@ -103,6 +103,19 @@ def test_the_model_and_keras_stay_as_they_were():
         np.testing.assert_array_equal(now, then)
 
 
+def test_models_that_other_threads_build_stay_as_they_are():
+    from concurrent.futures import ThreadPoolExecutor
+
+    def explain(seed):
+        inputs = keras.Input((5, 4))
+        h = ops.reshape(L.Dense(3, activation="relu")(inputs[:, 1:]), (-1, 12))
+        model = seeded(keras.Model(inputs, L.Dense(2)(h + 1.0)), seed)
+        return tf_lrp.Analyzer(model, "z").analyze(numbers(2, 5, 4)).shape
+
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(explain, range(24))) == {(2, 5, 4)}
+
+
 def test_names_do_not_depend_on_how_often_a_model_was_opened():
     x = numbers(2, 6)
     model = called(Stack(), x)

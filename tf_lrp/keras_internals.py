@@ -143,13 +143,13 @@ def tracing(model, stand_in):
     inferring = [c.__dict__["symbolic_call"] for c in classes]
 
     def standing_in(infer):
-        return lambda operation, *args, **kwargs: stand_in(infer, operation, args, kwargs)
+        return _in_this_thread(lambda operation, *args, **kwargs: stand_in(infer, operation, args, kwargs), infer)
 
     with _tracing, _symbolic_sizes():
         for operation_class, infer in zip(classes, inferring, strict=True):
             operation_class.symbolic_call = standing_in(infer)
         for module in (layer_module, operation_module):
-            module.Node = _no_node
+            module.Node = _in_this_thread(_no_node, Node)
         try:
             yield {id(o) for o in _operations_in(model)}
         finally:
@@ -157,6 +157,12 @@ def tracing(model, stand_in):
                 operation_class.symbolic_call = infer
             for module in (layer_module, operation_module):
                 module.Node = Node
+
+
+def _in_this_thread(stand_in, original):
+    """A function that is ``stand_in`` here and ``original`` to models that other threads build in the meantime."""
+    here = threading.get_ident()
+    return lambda *args, **kwargs: (stand_in if threading.get_ident() == here else original)(*args, **kwargs)
 
 
 def _no_node(*args, **kwargs):
@@ -176,7 +182,7 @@ def _symbolic_sizes():
 
     def replace(name, make):
         original = getattr(source_ops, name)
-        stand_in = make(original)
+        stand_in = _in_this_thread(make(original), original)
         for module in (keras.ops, source_ops, core_operations, numpy_operations):
             if getattr(module, name, None) is original:
                 replaced.append((module, name, original))
@@ -247,9 +253,10 @@ def _symbolic_sizes():
     try:
         # variable * tensor and array * tensor are left to the symbolic tensor, as a TensorFlow tensor would have it.
         for name in _BINARY:
-            replace_method(KerasVariable, name, after_symbolic(getattr(KerasVariable, name)))
+            original = getattr(KerasVariable, name)
+            replace_method(KerasVariable, name, _in_this_thread(after_symbolic(original), original))
         replace_method(keras.KerasTensor, "__array_ufunc__", None)
-        replace_method(keras.KerasTensor, "__getitem__", item_of)
+        replace_method(keras.KerasTensor, "__getitem__", _in_this_thread(item_of, keras.KerasTensor.__getitem__))
         replace("shape", shape_of)
         replace("ndim", rank_of)
         replace("reshape", reshaping)

@@ -83,7 +83,8 @@ class Propagation:
             elif term.where != "all":
                 chosen = self.z > 0 if term.where == "positive" else self.z < 0
                 addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
-            quotient = term.stabilizer.divide(addressed, z, sign, vanishing=self.only_positive and sign > 0)
+            with _after(relevance):
+                quotient = term.stabilizer.divide(addressed, z, sign, vanishing=self.only_positive and sign > 0)
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def propagate(self, relevance):
@@ -96,7 +97,9 @@ class Propagation:
                 leftover = self.affine.spread(self.inputs, self.kernel, term.spread * (relevance - quotient * contributions))
                 total = _added(total, leftover)
             for of_activation, of_kernel in term.parts:
-                shares = transpose(self.affine, self.inputs, of_kernel(self.kernel), quotient)
+                with _after(relevance):
+                    mapped_kernel = of_kernel(self.kernel)
+                shares = transpose(self.affine, self.inputs, mapped_kernel, quotient)
                 if of_activation is not ones:
                     shares = [of_activation(x) * share for x, share in zip(self.inputs, shares, strict=True)]
                 total = _added(total, shares)

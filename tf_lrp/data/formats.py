@@ -1,0 +1,278 @@
+"""How shards lie on disk: TFRecord files, NPZ files, or the chunks of Zarr arrays.
+
+A format is a class with
+
+    __init__(folder, leaves, shard_size): ``leaves`` is a list of `Leaf`; raises if this format cannot hold them
+    check(shards): raises if one of the first shards is not there
+    keep(shards): deletes everything of a run but its first shards, half-written files and other formats included
+    begin(index), add(arrays), commit(): write one shard; ``arrays`` holds one array (n, ...) for each leaf. A shard counts
+        once ``commit`` has returned; it then survives a loss of power.
+    dataset(shards): the samples as a tf.data.Dataset of tuples of leaves
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import zipfile
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+MANIFEST = "manifest.json"
+ZARR = "arrays.zarr"
+_OWN = re.compile(r"shard-\d{6,}\.(tfrecord|npz)(\.\d+\.partial)?|manifest\.json\.\d+\.partial|arrays\.zarr")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """One tensor of a sample.
+
+    Attributes:
+        key: its place in the structure, such as "y" or "relevance/input".
+        shape: of one sample, with None where it varies; None if even the rank does.
+        dtype: TensorFlow's name of its type.
+    """
+
+    key: str
+    shape: tuple | None
+    dtype: str
+
+
+def partial(final):
+    """The name of a file while it is written; the number keeps two processes that write by mistake out of each other's."""
+    return final.with_name(f"{final.name}.{os.getpid()}.partial")
+
+
+def into_place(temporary, final):
+    """Gives a finished file its name: the file is there as a whole or not at all, also after a loss of power."""
+    sync(temporary)
+    os.replace(temporary, final)
+    sync(final.parent)
+
+
+def sync(path):
+    """Waits until a file or folder is on disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def is_own(path):
+    """Whether a file or folder has one of the names that writing shards gives."""
+    return _OWN.fullmatch(path.name) is not None
+
+
+def _sweep(folder, kept):
+    """Deletes what writing shards left in a folder, but for the names to keep."""
+    for path in folder.iterdir():
+        if path.name not in kept and is_own(path):
+            shutil.rmtree(path) if path.name == ZARR else path.unlink()
+
+
+class _Files:
+    """One file for each shard."""
+
+    suffix = ""
+
+    def __init__(self, folder, leaves, shard_size):
+        self.folder, self.leaves, self.shard_size = folder, leaves, shard_size
+
+    def file(self, index):
+        return self.folder / f"shard-{index:06d}{self.suffix}"
+
+    def check(self, shards):
+        missing = [self.file(k).name for k in range(shards) if not self.file(k).is_file()]
+        if missing:
+            raise FileNotFoundError(
+                f"{len(missing)} of {shards} shards are missing in {self.folder}: {', '.join(missing[:5])}. Put them back, or "
+                "begin anew with write(..., overwrite=True)."
+            )
+
+    def keep(self, shards):
+        _sweep(self.folder, {self.file(k).name for k in range(shards)})
+
+    def begin(self, index):
+        self._index, self._final = index, self.file(index)
+        self._temporary = partial(self._final)
+
+
+class TFRecord(_Files):
+    """One tf.train.Example a sample: for each leaf a bytes feature of its key that ``tf.io.parse_tensor`` reads."""
+
+    suffix = ".tfrecord"
+
+    def begin(self, index):
+        super().begin(index)
+        self._writer = tf.io.TFRecordWriter(str(self._temporary))
+
+    def add(self, arrays):
+        for n in range(len(arrays[0])):
+            features = {}
+            for leaf, array in zip(self.leaves, arrays, strict=True):
+                value = array[n : n + 1].reshape(array.shape[1:])  # array[n] of one axis would be a Python object
+                encoded = tf.make_tensor_proto(value, dtype=leaf.dtype).SerializeToString()
+                features[leaf.key] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
+            example = tf.train.Example(features=tf.train.Features(feature=features))
+            self._writer.write(example.SerializeToString(deterministic=True))  # a map has no order of its own
+
+    def commit(self):
+        self._writer.close()
+        into_place(self._temporary, self._final)
+
+    def dataset(self, shards):
+        description = {leaf.key: tf.io.FixedLenFeature([], tf.string) for leaf in self.leaves}
+
+        def parsed(record):
+            example = tf.io.parse_single_example(record, description)
+            values = [tf.io.parse_tensor(example[leaf.key], leaf.dtype) for leaf in self.leaves]
+            return tuple(tf.ensure_shape(v, leaf.shape) for v, leaf in zip(values, self.leaves, strict=True))
+
+        records = tf.data.TFRecordDataset([str(self.file(k)) for k in range(shards)])
+        return records.map(parsed, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+
+
+class _Arrays(_Files):
+    """A shard as one array for each leaf, collected in memory."""
+
+    def begin(self, index):
+        super().begin(index)
+        self._parts = []
+
+    def add(self, arrays):
+        self._parts.append(arrays)
+
+    def collected(self):
+        whole = []
+        for leaf, parts in zip(self.leaves, zip(*self._parts, strict=True), strict=True):
+            shapes = {p.shape[1:] for p in parts}
+            if len(shapes) > 1:
+                raise _one_shape(leaf, shapes)
+            whole.append(np.concatenate(parts))
+        self._parts = []
+        return whole
+
+    def dataset(self, shards):
+        specs = tuple(tf.TensorSpec(None if leaf.shape is None else (None, *leaf.shape), leaf.dtype) for leaf in self.leaves)
+
+        def load():
+            for index in range(shards):
+                yield tuple(self.load(index))
+
+        # Not unbatch, which crashes TensorFlow 2.21 on tensors without elements.
+        samples = tf.autograph.experimental.do_not_convert(lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays))
+        return tf.data.Dataset.from_generator(load, output_signature=specs).flat_map(samples)
+
+
+class NPZ(_Arrays):
+    """One ``.npz`` a shard, with an array (n, ...) for each leaf, named by its key; ``numpy.load`` reads it."""
+
+    suffix = ".npz"
+
+    def commit(self):
+        # Not numpy.savez: it would put the whole file's arrays among its own arguments, and "file" is one of them.
+        with zipfile.ZipFile(self._temporary, "w") as archive:
+            for leaf, array in zip(self.leaves, self.collected(), strict=True):
+                # A ZipInfo of its own carries no time of day: the same samples make the same file.
+                with archive.open(zipfile.ZipInfo(leaf.key + ".npy"), "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, _fixed_width(array, leaf), allow_pickle=False)
+        into_place(self._temporary, self._final)
+
+    def load(self, index):
+        with np.load(self.file(index), allow_pickle=False) as archive:
+            for leaf in self.leaves:
+                array, dtype = archive[leaf.key], tf.as_dtype(leaf.dtype)
+                # NumPy names types it does not know, such as bfloat16, by their width.
+                yield array.view(dtype.as_numpy_dtype) if array.dtype.kind == "V" else array
+
+
+class Zarr(_Arrays):
+    """``arrays.zarr``: a Zarr group with one array (samples, ...) for each leaf; a chunk holds one shard."""
+
+    def __init__(self, folder, leaves, shard_size):
+        super().__init__(folder, leaves, shard_size)
+        self._zarr = _zarr()
+        for leaf in leaves:
+            if np.dtype(tf.as_dtype(leaf.dtype).as_numpy_dtype).kind not in "biufc":
+                raise TypeError(
+                    f'Zarr arrays hold numbers, and {leaf.key!r} is of type {leaf.dtype}: write it with format="tfrecord", '
+                    "or leave it out with keep=."
+                )
+
+    def _group(self, mode):
+        return self._zarr.open_group(str(self.folder / ZARR), mode=mode)
+
+    def check(self, shards):
+        if shards and not (self.folder / ZARR).is_dir():
+            raise FileNotFoundError(f"{ZARR} is missing in {self.folder}. Put it back, or begin anew with overwrite=True.")
+
+    def keep(self, shards):
+        _sweep(self.folder, {ZARR} if shards else ())
+        if shards:
+            for path in (self.folder / ZARR).rglob("*.partial"):  # Zarr's own half-written files
+                path.unlink()
+            group = self._group("r+")
+            for array in (group[leaf.key] for leaf in self.leaves):
+                array.resize((min(array.shape[0], shards * self.shard_size), *array.shape[1:]))
+
+    def commit(self):
+        group, start = self._group("a"), self._index * self.shard_size
+        for leaf, values in zip(self.leaves, self.collected(), strict=True):
+            if leaf.key not in group:
+                chunks = (self.shard_size, *(max(1, d) for d in values.shape[1:]))
+                group.create_array(leaf.key, shape=(0, *values.shape[1:]), chunks=chunks, dtype=values.dtype)
+            array = group[leaf.key]
+            if array.shape[1:] != values.shape[1:]:
+                raise _one_shape(leaf, {array.shape[1:], values.shape[1:]})
+            array.resize((start + len(values), *values.shape[1:]))
+            array[start:] = values
+        self._sync_chunks()
+
+    def _sync_chunks(self):
+        """Zarr gives its files their names in one step, but does not wait for the disk."""
+        top = self.folder / ZARR
+        paths = {self.folder}
+        for leaf in self.leaves:
+            chunk = top / leaf.key / "c" / str(self._index)
+            if chunk.exists():  # a chunk of nothing but zeros does not
+                paths.update((chunk, *chunk.rglob("*")))
+            above = [p for p in chunk.parents if p.is_relative_to(top) and p.exists()]
+            paths.update(above, [p / "zarr.json" for p in above if (p / "zarr.json").exists()])
+        for path in sorted(paths, reverse=True):  # what is inside a folder before the folder
+            sync(path)
+
+    def load(self, index):
+        group, start = self._group("r"), index * self.shard_size
+        return [group[leaf.key][start : start + self.shard_size] for leaf in self.leaves]
+
+
+FORMATS = {"tfrecord": TFRecord, "npz": NPZ, "zarr": Zarr}
+
+
+def _zarr():
+    try:
+        import zarr  # optional, and only for those who ask for it
+    except ImportError as error:
+        raise ImportError('format="zarr" needs the package zarr: pip install tf_lrp[zarr].') from error
+    return zarr
+
+
+def _one_shape(leaf, shapes):
+    return ValueError(
+        f"Samples in arrays need one shape, and {leaf.key!r} came with {' and '.join(map(str, sorted(shapes)))}: write them "
+        'with format="tfrecord".'
+    )
+
+
+def _fixed_width(array, leaf):
+    """Strings as NumPy's bytes of a fixed width, which need no pickle."""
+    if array.dtype != object:
+        return array
+    fixed = array.astype("S")
+    if (fixed.astype(object) != array).any():
+        raise ValueError(f'NPZ cannot hold strings that end in a zero byte, as in {leaf.key!r}: use format="tfrecord".')
+    return fixed
