@@ -75,14 +75,14 @@ def attention():
 MODELS = {f.__name__: f for f in (pooled, depthwise, dense_output, two_inputs, signal, recurrent, attention)}
 
 
-def analyzer_of(name, preset=None):
+def analyzer_of(name, preset=None, **options):
     model = MODELS[name]()
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if "seed" not in weight.path:
             values = 0.5 * rng.normal(size=weight.shape)
             weight.assign(np.abs(values) + 0.5 if "variance" in weight.path else values)
-    return tf_lrp.Analyzer(model, preset or ("attnlrp" if name == "attention" else "cmp_a2_flat"))
+    return tf_lrp.Analyzer(model, preset or ("attnlrp" if name == "attention" else "cmp_a2_flat"), **options)
 
 
 def inputs_of(analyzer, samples):

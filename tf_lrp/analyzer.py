@@ -36,7 +36,8 @@ class Analyzer:
         preset: a preset's name, a `tf_lrp.Preset`, or a rule from `tf_lrp.rules` for all layers with weights.
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
-        jit_compile: whether XLA compiles the pass.
+        jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU, and not on a CPU, where XLA's
+            convolutions are several times slower than TensorFlow's own.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
@@ -59,7 +60,7 @@ class Analyzer:
         *,
         batch_size=32,
         verbose="auto",
-        jit_compile=False,
+        jit_compile="auto",
         strip_softmax=True,
         fold_batchnorm=True,
         inputs=None,
@@ -68,7 +69,10 @@ class Analyzer:
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         self.preset = as_preset(preset)
-        self.batch_size, self.verbose, self.jit_compile = batch_size, verbose, jit_compile
+        if jit_compile not in ("auto", True, False):
+            raise ValueError(f'jit_compile is "auto", True or False, got {jit_compile!r}.')
+        self.batch_size, self.verbose = batch_size, verbose
+        self.jit_compile = bool(tf.config.list_logical_devices("GPU")) if jit_compile == "auto" else jit_compile
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
         self.model_name = model.name
         self._rewritten = rewrite(graph, self.preset, model.name)
@@ -87,7 +91,7 @@ class Analyzer:
 
     # -- explaining ---------------------------------------------------------------------------------------------------
 
-    def analyze(self, x, neuron_selection=None, *, layers=None, output=None, batch_size=None, verbose=None):
+    def analyze(self, x, neuron_selection=None, *, layers=None, output=None, batch_size=None, verbose=None, dtype=None):
         """Relevance of each input element for the explained output, as NumPy.
 
         Args:
@@ -99,6 +103,8 @@ class Analyzer:
             layers: names of layers whose outputs' relevance is wanted too.
             output: name or index of the explained output, for a model with several.
             batch_size, verbose: instead of the analyzer's own.
+            dtype: type in which relevance is returned, such as "bfloat16" or "float16" to save memory; it is propagated in
+                float32 (float64) all the same.
 
         Returns:
             Relevance with the structure and shape of ``x`` ((N, K, ...) for (N, K) ints), float32 (float64 for float64
@@ -126,11 +132,13 @@ class Analyzer:
         for values in _portions(selection):
             batches = self._batches(samples, batch_size, self.verbose if verbose is None else verbose)
             found = [
-                self._run(
-                    [tf.constant(a[chosen]) for a in arrays],
-                    neurons.Selection(selection.mode, None if values is None else tf.constant(values[chosen])),
+                self._run_padded(
+                    [a[chosen] for a in arrays],
+                    neurons.Selection(selection.mode, None if values is None else values[chosen]),
                     names,
                     target,
+                    min(batch_size, samples),
+                    dtype,
                 )
                 for chosen in batches
             ]
@@ -138,7 +146,7 @@ class Analyzer:
         flat = [np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in zip(*parts, strict=True)]
         return self._pack(flat, names, pack)
 
-    def __call__(self, x, neuron_selection=None, *, layers=None, output=None):
+    def __call__(self, x, neuron_selection=None, *, layers=None, output=None, dtype=None):
         """As `analyze`, in pure TensorFlow: tensors in, tensors out, without checks of values.
 
         Works inside ``tf.function`` and ``dataset.map(analyzer)``; a dataset of (x, label) explains the labels.
@@ -152,7 +160,7 @@ class Analyzer:
         tensors = self._inputs.tensors_of(leaves)
         if selection.mode == "index" and selection.values.shape.rank == 0:
             selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
-        return self._pack(self._run(tensors, selection, names, target), names, pack)
+        return self._pack(_as(dtype, self._run(tensors, selection, names, target)), names, pack)
 
     def conservation(self, x, neuron_selection=None, *, output=None):
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
@@ -230,6 +238,18 @@ class Analyzer:
         return export.export(self, path, format, layers=layers, output=output, labels=labels, metadata=metadata, **options)
 
     # -- inside -------------------------------------------------------------------------------------------------------
+
+    def _run_padded(self, arrays, selection, names, target, full, dtype):
+        """As `_run` for NumPy arrays. XLA compiles for each number of samples: it gets a smaller last batch filled up."""
+        count = len(arrays[0])
+        missing = full - count if self.jit_compile else 0
+
+        def filled(array):
+            return tf.constant(np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array)
+
+        values = None if selection.values is None else filled(selection.values)
+        found = _as(dtype, self._run([filled(a) for a in arrays], neurons.Selection(selection.mode, values), names, target))
+        return [r[:count] for r in found] if missing else found
 
     def _run(self, inputs, selection, names, target):
         """Relevances as a flat list, by the pass compiled for this kind of selection."""
@@ -352,6 +372,10 @@ class RuleTable(tuple):
 def _check_batch_size(batch_size):
     if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
         raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
+
+
+def _as(dtype, relevances):
+    return relevances if dtype is None else [tf.cast(r, dtype) for r in relevances]
 
 
 def _portions(selection):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keras
 import tensorflow as tf
 from keras import layers as L
 
@@ -19,6 +20,8 @@ _ONLY_IN_TRAINING = (
     "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
 )  # fmt: skip
 _TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
+
+_CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
@@ -40,7 +43,10 @@ class PassTwin(Twin):
         return len(inputs) == 1
 
     def compute(self, *inputs):
-        return inputs[0] if isinstance(self.operation, _TRAINING_LAYERS) else super().compute(*inputs)
+        operation = self.operation
+        # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
+        widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)
+        return inputs[0] if widens or isinstance(operation, _TRAINING_LAYERS) else super().compute(*inputs)
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)
