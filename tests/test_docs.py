@@ -12,14 +12,19 @@ from tf_lrp import twins
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.fixture(scope="module")
-def extending():
-    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "extending.md").read_text(), re.S)
-    assert len(blocks) == 3
+def run(page, count):
+    """Runs the code of a page; what it has defined."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
+    assert len(blocks) == count
     names = {}
     for block in blocks:
-        exec(compile(block, "docs/extending.md", "exec"), names)
+        exec(compile(block, f"docs/{page}", "exec"), names)
     return names
+
+
+@pytest.fixture(scope="module")
+def extending():
+    return run("extending.md", 3)
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -44,3 +49,10 @@ def test_the_rule_of_ones_own(extending):
     scores = np.max(model(x), axis=1)
     np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
     assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
+
+
+def test_production(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run("production.md", 4)
+    assert found["maps"][0].shape == found["x"].shape
+    assert (tmp_path / "out" / "explained.tflite").is_file()

@@ -12,7 +12,7 @@ _HOMES = {
     "UnsupportedLayerError": "errors",
     "preset": "presets",
     "register_twin": "twins",
-    **{name: name for name in ("data", "heatmap", "model_zoo", "presets", "rules", "select", "twins")},
+    **{name: name for name in ("callbacks", "data", "heatmap", "model_zoo", "presets", "rules", "select", "twins")},
 }
 
 __all__ = sorted(_HOMES)

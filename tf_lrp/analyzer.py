@@ -37,7 +37,7 @@ class Analyzer:
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU, and not on a CPU, where XLA's
-            convolutions are several times slower than TensorFlow's own.
+            convolutions are slower than TensorFlow's own.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
