@@ -165,14 +165,19 @@ def _average_pooling(op, _, relevance):
 
 
 def _spread(share, kernel, strides, dilations, leading, shape):
-    """A transposed depthwise convolution with multiplier 1: zeros between, a border around, the kernel turned over."""
+    """A transposed depthwise convolution with multiplier 1."""
+    canvas = _canvas(share, kernel, strides, dilations, leading, shape)
+    return tf.nn.depthwise_conv2d(canvas, tf.reverse(kernel, [0, 1]), [1, 1, 1, 1], "VALID", dilations=dilations)
+
+
+def _canvas(share, kernel, strides, dilations, leading, shape):
+    """What a transposed convolution convolves with the kernel turned over: zeros between the values, a border around them."""
     for axis, stride in enumerate(strides, 1):
         share = _insert_zeros(share, axis, stride)
     reach = [(k - 1) * d for k, d in zip(_shape(kernel)[:2], dilations, strict=True)]
     border = [r - lead for r, lead in zip(reach, leading, strict=True)]
     size = [length + r for length, r in zip(shape[1:3], reach, strict=True)]
-    canvas = _place(share, [0, *border, 0], [shape[0], *size, _shape(share)[3]])
-    return tf.nn.depthwise_conv2d(canvas, tf.reverse(kernel, [0, 1]), [1, 1, 1, 1], "VALID", dilations=dilations)
+    return _place(share, [0, *border, 0], [shape[0], *size, _shape(share)[3]])
 
 
 # -- convolutions -----------------------------------------------------------------------------------------------------
@@ -218,12 +223,7 @@ def _transposed(op, _, kernel, relevance):
             sizes = zip(_shape(relevance)[1:3], strides, _shape(kernel)[:2], strict=True)
             reached = [shape[0], *((n - 1) * s + k for n, s, k in sizes), shape[3]]
         return _place(tf.nn.conv2d_transpose(relevance, kernel, reached, [1, *strides, 1], padding), [0, 0, 0, 0], shape)
-    for axis, stride in enumerate(strides, 1):
-        relevance = _insert_zeros(relevance, axis, stride)
-    reach = [(k - 1) * d for k, d in zip(_shape(kernel)[:2], dilations, strict=True)]
-    border = [r - lead for r, lead in zip(reach, leading, strict=True)]
-    size = [length + r for length, r in zip(shape[1:3], reach, strict=True)]
-    canvas = _place(relevance, [0, *border, 0], [shape[0], *size, _shape(relevance)[3]])
+    canvas = _canvas(relevance, kernel, strides, dilations, leading, shape)
     turned = tf.transpose(tf.reverse(kernel, [0, 1]), (0, 1, 3, 2))
     pairs = zip(tf.split(canvas, groups, axis=3), tf.split(turned, groups, axis=2), strict=True)
     return tf.concat([tf.nn.conv2d(c, k, 1, "VALID", dilations=dilations) for c, k in pairs], axis=3)
