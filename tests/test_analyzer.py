@@ -427,3 +427,10 @@ def test_call_checks_what_it_can_see(analyzer, x):
     with pytest.raises(ValueError, match=r"needs shape \(None, 8, 8, 3\), got \(5, 8, 8, 1\)"):
         analyzer(tf.ones((5, 8, 8, 1)))
     assert list(analyzer.analyze(x, layers=[])) == ["input"]
+
+
+def test_the_layer_whose_softmax_is_left_out_has_its_scores():
+    analyzer = tf_lrp.Analyzer(convnet(activation="softmax"), "epsilon")
+    maps = analyzer.analyze(pictures(), 2, layers=["scores"])
+    np.testing.assert_allclose(maps["scores"][:, 2], analyzer.twin(pictures())[:, 2], rtol=1e-6)
+    assert not maps["scores"][:, [0, 1, 3, 4]].any()

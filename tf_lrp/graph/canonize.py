@@ -69,10 +69,15 @@ def split_separable(graph):
 
 
 def strip_softmax(graph):
-    """Drops a softmax or sigmoid at the outputs, so that scores (logits) are explained instead of probabilities."""
+    """Drops a softmax or sigmoid at the outputs, so that scores (logits) are explained instead of probabilities.
+
+    What the layer returns is then its scores, for those who ask for the relevance there.
+    """
     producers = graph.producers()
+    scores = {}
 
     def stripped(tensor):
+        whole = tensor
         node = producers.get(id(tensor))
         while node is not None and activation_name(node.operation) in _HEADS:
             logger.debug(
@@ -80,9 +85,13 @@ def strip_softmax(graph):
             )
             tensor = node.inputs[0]
             node = producers.get(id(tensor))
+        scores[id(whole)] = tensor
         return tensor
 
-    return pruned(replace(graph, outputs=tree.map_structure(stripped, graph.outputs)))
+    kept = pruned(replace(graph, outputs=tree.map_structure(stripped, graph.outputs)))
+    still_there = kept.producers()
+    results = tree.map_structure(lambda t: t if id(t) in still_there else scores.get(id(t), t), kept.results)
+    return replace(kept, results=results)
 
 
 def fold_batchnorm(graph):
