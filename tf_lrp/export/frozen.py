@@ -117,7 +117,9 @@ def _assemble(graph, inputs, ends, varying, values):
         kept.attr.pop("_gradient_op_type", None)  # nobody derives an explanation; it names a function of this process
         op = varying[node.name]
         kept.input.extend(renamed.get(t.name, t.name) for t in op.inputs)
-        kept.input.extend(f"^{control.name}" for control in op.control_inputs if control.name in varying)
+        # Inputs are there from the start; waiting for their placeholders would ask for them by name.
+        waits_for = (control for control in op.control_inputs if control.name in varying and control not in inputs)
+        kept.input.extend(f"^{control.name}" for control in waits_for)
     outputs = {key: renamed.get(t.name, t.name) for key, t in ends.items()}
     outputs = {key: name if ":" in name else f"{name}:0" for key, name in outputs.items()}
     return Frozen(reduced, tuple(op.name for op in inputs), outputs, constants)
