@@ -447,6 +447,7 @@ def parsed():
     parser.add_argument("--memory-batch", type=int, default=8)
     parser.add_argument("--size", type=int, default=224, help="edge of the pictures")
     parser.add_argument("--least", type=int, default=5, help="turns at least")
+    parser.add_argument("--draw", action="store_true", help="measure nothing: the page of what has been measured so far")
     parser.add_argument("--most", type=int, default=20, help="turns at most")
     parser.add_argument("--seconds", type=float, default=20, help="for more turns than the least")
     parser.add_argument("--threads", type=int, default=0, help="of each library; 0: as many as it takes by itself")
@@ -490,7 +491,7 @@ def main():
         done = {key: entry for key, entry in done.items() if key not in keys}
     arguments.results.parent.mkdir(parents=True, exist_ok=True)
     for number, (job, key) in enumerate(zip(wanted, keys, strict=True), 1):
-        if key in done:
+        if key in done or arguments.draw:
             continue
         began = time.monotonic()
         if job["kind"] == "memory" and job["methods"] == ["gradient"] and alone(job, wanted, done):
