@@ -231,8 +231,8 @@ class Page:
             on = f" on the {device.upper()}"
             lines += ["", f"## Time{on}", "", *self._times(device)]
             lines += [f"## Until the first explanation{on}", "", *self._starts(device)]
-            lines += [f"## Memory{on}", "", *self._memory(device)]
-            lines += [f"## Growth{on}", "", *self._growth(device)]
+            for title, section in (("Memory", self._memory(device)), ("Growth", self._growth(device))):
+                lines += ["", f"## {title}{on}", "", *(section if len(section) > 1 else ["Not measured."])]
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
     def _method(self):
@@ -388,9 +388,10 @@ class Page:
         networks, series = self.arguments.networks, self.arguments.series
         batch = self.arguments.batches[min(1, len(self.arguments.batches) - 1)]
         device = self.devices[-1]  # the GPU where there is one
-        figure = Figure(figsize=(13, 8.4), layout="constrained")
+        grown = any(self.points(axis, network, device) for axis in series for network in self.arguments.growth_networks)
+        figure = Figure(figsize=(13, 8.4 if grown else 5), layout="constrained")
         FigureCanvasAgg(figure)
-        above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1))
+        above, below = figure.subfigures(2, 1, height_ratios=(1.25, 1)) if grown else (figure, None)
         drawn, colours = set(), {"tf_lrp": "#2a6fbb", "zennit": "#d9822b", "innvestigate": "#6b9e3f"}
         for axes, network in zip(above.subplots(1, len(networks), sharey=True, squeeze=False)[0], networks, strict=True):
             bars = []
@@ -411,7 +412,7 @@ class Page:
         above.axes[0].set_ylabel("time over that of the library's own gradient")
         handles = [Patch(color=colours[library], label=TITLES[library]) for library in self.probes if library in drawn]
         above.axes[0].legend(handles=handles, frameon=False, fontsize=9)
-        for axes, (axis, values) in zip(below.subplots(1, len(series)), series.items(), strict=True):
+        for axes, (axis, values) in zip(below.subplots(1, len(series)), series.items(), strict=True) if grown else ():
             for number, network in enumerate(self.arguments.growth_networks):
                 points = self.points(axis, network, device)
                 for name, style in ((GROWING, "-"), ("gradient", "--")):
@@ -429,8 +430,9 @@ class Page:
             axes.yaxis.set_major_formatter("{x:g}")
             axes.set_xlabel(AXES[axis])
             axes.spines[["top", "right"]].set_visible(False)
-        below.axes[0].set_ylabel("seconds")
-        below.axes[0].legend(frameon=False, fontsize=8)
+        if grown:
+            below.axes[0].set_ylabel("seconds")
+            below.axes[0].legend(frameon=False, fontsize=8)
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)
 
