@@ -67,12 +67,12 @@ def norm_layer(kind, name, dtype):
     return norm(epsilon=NORM_EPSILON, name=name, dtype=dtype)
 
 
-def mlp_layers(kind, dtype):
+def mlp_layers(kind, dtype, gelu="gelu"):
     dense = functools.partial(keras.layers.Dense, dtype=dtype)
     if kind == "llama":
         sizes = {"gate": HIDDEN, "up": HIDDEN, "down": FEATURES}
         return {name: dense(size, use_bias=False, name=name) for name, size in sizes.items()}
-    return {"mlp1": dense(HIDDEN, activation="gelu", name="mlp1"), "mlp2": dense(FEATURES, name="mlp2")}
+    return {"mlp1": dense(HIDDEN, activation=gelu, name="mlp1"), "mlp2": dense(FEATURES, name="mlp2")}
 
 
 class HandMadeNorm(keras.layers.Layer):
@@ -122,7 +122,7 @@ def parts(kind, dtype, by_hand):
         attention = keras.layers.MultiHeadAttention(HEADS, FEATURES // HEADS, name="attention", dtype=dtype)
         norm = norm_layer
     norms = {name: norm(kind, name, dtype) for name in ("norm1", "norm2")}
-    return {"attention": attention, **norms, **mlp_layers(kind, dtype)}
+    return {"attention": attention, **norms, **mlp_layers(kind, dtype, gelu_by_hand if by_hand else "gelu")}
 
 
 def block(kind, layers, x, silu=ops.silu):
@@ -139,6 +139,11 @@ def block(kind, layers, x, silu=ops.silu):
     h = layers["norm1"](x)
     x = x + layers["attention"](h, h)
     return x + mlp(layers["norm2"](x))
+
+
+def gelu_by_hand(x):
+    """Keras takes sqrt(2) through float32."""
+    return x * (1 + ops.erf(x / math.sqrt(2))) / 2
 
 
 def silu_by_hand(x):
@@ -226,7 +231,7 @@ class ByHand:
     def __init__(self, golden, kind, preset, biases=True, like="lxt"):
         self.golden, self.kind, self.keep = golden, kind, float(biases)
         self.epsilon = LXT_EPSILON if like == "lxt" else 0.0
-        self.root_of_half = math.sqrt(0.5) if like == "lxt" else float(np.float32(math.sqrt(0.5)))
+        self.root_of_half = math.sqrt(0.5) if like in ("lxt", "by hand") else float(np.float32(math.sqrt(0.5)))
         scale = 1 / math.sqrt(FEATURES // HEADS)
         self.uniform = preset == "attnlrp"
         rule = sequence_reference.UNIFORM if self.uniform else sequence_reference.GATE
@@ -333,7 +338,7 @@ class ByHand:
 
 
 def bound(kind, build, dtype):
-    return EXACT_BOUND if (kind, build, dtype) == ("llama", "by hand", "float64") else BOUND[dtype]
+    return EXACT_BOUND if (build, dtype) == ("by hand", "float64") else BOUND[dtype]
 
 
 # --- Tests ------------------------------------------------------------------------------------------------------------
