@@ -62,11 +62,11 @@ def steps(preset):
 
 def test_relevance_vanishes_below_a_relu_unless_the_next_rule_gives_to_zeros():
     found = steps("epsilon")
-    only = {name for name, twin in found.items() if getattr(twin, "only_positive", False)}
+    only = {name for name, twin in found.items() if hasattr(twin, "known") and twin.known.only_positive}
     assert only == {"conv1", "sum", "depthwise", "dense"}
     flat_on_top = steps(tf_lrp.Preset([(select.name("logits"), Flat()), (select.all(), Epsilon())]))
-    assert not flat_on_top["dense"].only_positive
-    assert flat_on_top["depthwise"].only_positive
+    assert not flat_on_top["dense"].known.only_positive
+    assert flat_on_top["depthwise"].known.only_positive
 
 
 def test_the_start_of_a_pass_may_be_anything():

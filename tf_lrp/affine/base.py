@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import keras
@@ -70,6 +71,11 @@ class Affine:
         """The linear part, z without bias: list of tensors and a kernel (of the shape that `kernel` has) -> tensor."""
         raise NotImplementedError(f"{type(self).__name__} cannot be applied")
 
+    def fan_in(self, kernel):
+        """Of how many products an output is the sum, at most."""
+        entries = kernel.shape.num_elements()
+        return math.inf if entries is None else entries
+
     def spread(self, inputs, kernel, leftover):
         """Relevance of the outputs shared evenly among the inputs of each: a list shaped like ``inputs``."""
         everywhere = tf.ones_like(kernel)
@@ -99,6 +105,9 @@ class Weighted(Affine):
     def scale_inputs(self, kernel, scale):
         """The kernel of apply(scale * x, kernel); ``scale`` has one entry per input channel."""
         raise NotImplementedError(f"{type(self).__name__} does not say where its input channels are")
+
+    def fan_in(self, kernel):
+        return kernel.shape[:-1].num_elements()  # output channels come last, unless a subclass says otherwise
 
     def per_channel(self, vector, rank):
         """One entry per channel -> a tensor that broadcasts against a tensor of that rank."""

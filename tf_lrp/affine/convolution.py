@@ -67,6 +67,9 @@ class DepthwiseConv(Convolution):
         (x,) = inputs
         return ops.depthwise_conv(x, kernel, **self.geometry)
 
+    def fan_in(self, kernel):
+        return kernel.shape[:-2].num_elements()
+
     def scale_outputs(self, kernel, scale):
         return kernel * tf.reshape(scale, kernel.shape[-2:])
 
@@ -125,6 +128,9 @@ class ConvTranspose(Convolution):
     def apply(self, inputs, kernel):
         (x,) = inputs
         return ops.conv_transpose(x, kernel, output_padding=self.layer.output_padding, **self.geometry)
+
+    def fan_in(self, kernel):
+        return kernel.shape.num_elements() // kernel.shape[-2]
 
     def scale_outputs(self, kernel, scale):
         return kernel * scale[:, tf.newaxis]

@@ -32,6 +32,9 @@ class _Folded(Weighted):
     def apply(self, inputs, kernel):
         return self.inner.apply(inputs, kernel)
 
+    def fan_in(self, kernel):
+        return self.inner.fan_in(kernel)
+
     def scale_outputs(self, kernel, scale):
         return self.inner.scale_outputs(kernel, scale)
 

@@ -34,3 +34,9 @@ def activation_name(operation):
     if kind in (*K.ELEMENTWISE_FUNCTIONS, *K.SOFTMAX):
         return _OF_OPERATION.get(kind.__name__, kind.__name__.lower())
     return ""
+
+
+def is_relu(operation):
+    """Whether it is max(x, 0), without a threshold or an upper limit."""
+    limited = getattr(operation, "max_value", None) is not None or getattr(operation, "threshold", 0)
+    return activation_name(operation) == "relu" and not limited

@@ -9,11 +9,11 @@ import keras
 from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
+from tf_lrp.graph import vanishing
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.facts import Facts, gather
 from tf_lrp.graph.nodes import Graph, Node, model_of
 from tf_lrp.graph.unroll import unroll_cell
-from tf_lrp.graph.vanishing import only_positive
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
 from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
 
@@ -87,12 +87,11 @@ def rewrite(graph: Graph, preset, name):
 
     facts = gather(graph)
     choices = _choices(graph, facts, preset)
-    positive = only_positive(graph, facts, [choice.rule for choice, _ in choices])
-    described = list(zip(graph.nodes, facts, choices, positive, strict=True))
-    _refuse([node for node, of_node, (choice, _), _ in described if _lacks_twin(node, of_node, choice)])
+    _refuse([n for n, of_node, (choice, _) in zip(graph.nodes, facts, choices, strict=True) if _lacks_twin(n, of_node, choice)])
+    known = vanishing.gather(graph, facts, [choice.rule for choice, _ in choices])
     steps = []
-    for node, of_node, (choice, takes), positive_here in described:
-        twin = _twin(node, of_node, choice, takes, positive_here, preset, dtype)
+    for node, of_node, (choice, takes), outputs_known in zip(graph.nodes, facts, choices, known, strict=True):
+        twin = _twin(node, of_node, choice, takes, outputs_known, preset, dtype)
         taken = tuple(current(node.inputs))
         outputs = tuple(tree.flatten(twin(*taken)))
         tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
@@ -151,7 +150,7 @@ def _lacks_twin(node, of_node, choice):
     return not twin_class.supports(taking)
 
 
-def _twin(node, of_node, choice, takes, positive, preset, dtype):
+def _twin(node, of_node, choice, takes, known, preset, dtype):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
@@ -165,11 +164,11 @@ def _twin(node, of_node, choice, takes, positive, preset, dtype):
         _check_pass(node, of_node)
     arguments["takes"] = takes
     if node.affine is not None:
-        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, only_positive=positive, **arguments)
+        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, known=known, **arguments)
     if "softmax" in of_node.kinds:
         return SoftmaxTwin(**arguments)
     if _passes(node, of_node, choice):
-        return PassTwin(**arguments)
+        return PassTwin(known=known, **arguments)
     twin_class = twin_class_of(node.operation)
     if issubclass(twin_class, RecurrentTwin):
         arguments["step"] = _step(node, choice.rule, preset)

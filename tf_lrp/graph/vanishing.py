@@ -1,11 +1,12 @@
-"""Where relevance is known to be zero: at an output that a ReLU cut off, unless some rule gives it a share all the same."""
+"""What ReLUs make known of the layers below: where their relevance is zero, and where nobody sees what they return."""
 
 from __future__ import annotations
 
 from keras import tree
 
-from tf_lrp.graph.activations import activation_name
+from tf_lrp.graph.activations import activation_name, is_relu
 from tf_lrp.rules import Pass, Rule, Stop, WinnerTakesAll, identity, negative, positive
+from tf_lrp.twins.base import Known
 from tf_lrp.twins.structural import ROUTING_LAYERS
 
 #: Functions that are 0 for every argument that is not positive.
@@ -17,19 +18,29 @@ _THROUGH_ZERO = _CUTTING | {"linear", "leaky_relu", "elu", "selu", "celu", "gelu
 _PROPORTIONAL = (identity, positive, negative)
 
 
-def only_positive(graph, facts, rules):
-    """For each node: whether relevance can arrive only where its output is > 0.
-
-    It does where only ReLUs take the output and what they return takes shares in proportion to its value: R = a c is 0
-    where a = 0. The flat rule, for one, gives a zero its share; and the start of a pass may be anything.
+def gather(graph, facts, rules):
+    """`Known` of each node.
 
     Args:
         graph: `Graph`.
         facts: of its nodes.
         rules: of its nodes.
+    """
+    positive, unseen = _only_positive(graph, facts, rules), _unseen_below_zero(graph, facts)
+    cut, found = set(), []
+    for node, rule, *flags in zip(graph.nodes, rules, positive, unseen, strict=True):
+        cut_off = all(flags) and node.affine is not None and _needs_no_negatives(rule)
+        cut.update(id(t) for t in node.outputs if cut_off)
+        settled = is_relu(node.operation) and all(id(t) in cut for t in node.inputs)
+        found.append(Known(flags[0], cut_off, settled))
+    return found
 
-    Returns:
-        List of bools.
+
+def _only_positive(graph, facts, rules):
+    """For each node: whether relevance can arrive only where its output is > 0.
+
+    It does where only ReLUs take the output and what they return takes shares in proportion to its value: R = a c is 0
+    where a = 0. The flat rule, for one, gives a zero its share; and the start of a pass may be anything.
     """
     ends = {id(t) for t in tree.flatten(graph.outputs)}
     vanishing = {}  # id of a tensor -> whether each taker so far gives it nothing where it is 0
@@ -44,6 +55,20 @@ def only_positive(graph, facts, rules):
             vanishing[id(t)] = vanishing.get(id(t), True) and (_proportional(node, rule) or (keeps_zero and beyond))
             cut[id(t)] = cut.get(id(t), True) and (isinstance(rule, Stop) or (cuts and beyond))
     return found[::-1]
+
+
+def _unseen_below_zero(graph, facts):
+    """For each node: whether only ReLUs take what it returns."""
+    seen = {id(t) for t in tree.flatten(graph.outputs)}
+    for node, of_node in zip(graph.nodes, facts, strict=True):
+        if "activation" not in of_node.kinds or activation_name(node.operation) not in _CUTTING:
+            seen.update(id(t) for t in node.inputs)
+    return [all(id(t) not in seen for t in node.outputs) for node in graph.nodes]
+
+
+def _needs_no_negatives(rule):
+    """Whether relevance can be propagated without the outputs below zero; a stabilizer in units of their size needs them."""
+    return type(rule).terms is not Rule.terms and not any(term.stabilizer.norm_scale for term in rule.terms(False))
 
 
 def _proportional(node, rule):

@@ -8,7 +8,7 @@ from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.rules import Pass, Taylor
-from tf_lrp.twins.base import Twin, summed_to, with_relevance
+from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
 from tf_lrp.twins.registry import register_twin
 
 #: Noise, dropout and random changes of pictures, which do nothing at inference.
@@ -42,7 +42,13 @@ class PassTwin(Twin):
     def supports(cls, inputs):
         return len(inputs) == 1
 
+    def __init__(self, *args, known=NOTHING, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.known = known
+
     def compute(self, *inputs):
+        if self.known.settled:
+            return inputs[0]
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
         widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)

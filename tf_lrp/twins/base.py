@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -36,6 +37,24 @@ def with_relevance(output, inputs, backward):
 
     routed = route(*[tf.stop_gradient(t) for t in flat], *inputs)
     return tree.pack_sequence_as(output, [routed] if len(flat) == 1 else list(routed))
+
+
+@dataclass(frozen=True)
+class Known:
+    """What is known of a twin's outputs, from what takes them.
+
+    Attributes:
+        only_positive: whether relevance can arrive only where the output is > 0.
+        cut_off: whether ReLUs alone take it as well, so that no one would notice if it were 0 instead of negative.
+        settled: whether the node is a ReLU of an output that is returned cut off already.
+    """
+
+    only_positive: bool = False
+    cut_off: bool = False
+    settled: bool = False
+
+
+NOTHING = Known()
 
 
 class Twin(keras.layers.Layer):

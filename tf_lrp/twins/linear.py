@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 
 from tf_lrp.rules import Pass, WinnerTakesAll
-from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.base import NOTHING, Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import Propagation, evaluate
 
 
@@ -15,15 +15,15 @@ class AffineTwin(Twin):
     Args:
         affine: `Affine` of the node.
         nonnegative: bool, whether the inputs are known to be >= 0.
-        only_positive: bool, whether relevance is known to arrive only where z > 0.
+        known: `Known` of the output; one that is cut off is max(z, 0).
         operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
-    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, only_positive=False, takes=()):
+    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, known=NOTHING, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.affine, self.nonnegative, self.only_positive = affine, nonnegative, only_positive
+        self.affine, self.nonnegative, self.known = affine, nonnegative, known
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
 
     def call(self, *inputs):
@@ -34,7 +34,7 @@ class AffineTwin(Twin):
         return with_relevance(way.z, inputs, way.propagate)
 
     def _way(self, inputs):
-        return Propagation(self.affine, self.rule, inputs, self.compute_dtype, self.nonnegative, self.only_positive)
+        return Propagation(self.affine, self.rule, inputs, self.compute_dtype, self.nonnegative, self.known)
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)

@@ -8,6 +8,11 @@ import tensorflow as tf
 
 from tf_lrp.rules import identity, ones
 from tf_lrp.twins import denominators
+from tf_lrp.twins.base import NOTHING
+
+#: Products per output up to which a sum is rather computed twice than kept: the many channels that pointwise convolutions
+#: make of few are most of a residual network's memory, and little of its work.
+_CHEAP = 256
 
 
 class Propagation:
@@ -19,20 +24,21 @@ class Propagation:
         inputs: list of the input tensors.
         dtype: type in which the kernel is read.
         nonnegative: whether the inputs are known to be >= 0.
-        only_positive: whether relevance is known to arrive only where z > 0, as it does below a ReLU.
+        known: `Known` of z. Where ReLUs alone see it, z is cut off as they do: one tensor to keep, theirs and this.
     """
 
-    def __init__(self, affine, rule, inputs, dtype, nonnegative=False, only_positive=False):
+    def __init__(self, affine, rule, inputs, dtype, nonnegative=False, known=NOTHING):
         self.affine, self.rule, self.inputs = affine, rule, inputs
-        self.nonnegative, self.only_positive = nonnegative, only_positive
+        self.nonnegative, self.only_positive = nonnegative, known.only_positive
         self.kernel = affine.kernel_at(inputs, dtype)
         self.bias = affine.bias(inputs, self.kernel)
         self._sums = []  # per term (graph, z): the passes of several targets share the denominators
-        self.z = self._forward()
+        z = self._forward()
+        self.z = tf.nn.relu(z) if known.cut_off else z
 
     def _forward(self):
-        if denominators.additive(self._terms()):
-            # Both terms are needed on the way back, and make up the output: a convolution less.
+        if denominators.additive(self._terms()) and self.affine.fan_in(self.kernel) > _CHEAP:
+            # Both terms are needed on the way back, and make up the output: an application less, for two tensors more to keep.
             self._sums = [(_graph(), self._sum_of(term)) for term in self._terms()]
             z = sum(found for _, found in self._sums)
             return z if self._terms()[0].bias is not None else _plus(z, self.bias)
