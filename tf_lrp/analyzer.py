@@ -115,6 +115,20 @@ class Analyzer:
             ValueError, TypeError: for inputs of the wrong shape, type or length, with NaN or infinite values, for a neuron
                 or layer that is not there.
         """
+        return self.with_output(
+            x, neuron_selection, layers=layers, output=output, batch_size=batch_size, verbose=verbose, dtype=dtype
+        )[1]
+
+    def with_output(self, x, neuron_selection=None, *, layers=None, output=None, batch_size=None, verbose=None, dtype=None):
+        """As `analyze`, from one and the same pass with what the model returns there.
+
+        Args:
+            x, neuron_selection, layers, output, batch_size, verbose, dtype: as for `analyze`.
+
+        Returns:
+            (output, relevance): the explained output, an array (N, ...) (a stripped softmax's argument), and what `analyze`
+            returns.
+        """
         leaves, pack = self._inputs.flatten(x)
         arrays = self._inputs.arrays(leaves)
         samples = len(arrays[0])
@@ -143,8 +157,9 @@ class Analyzer:
                 for chosen in batches
             ]
             parts.append([np.concatenate(pieces) for pieces in zip(*(map(np.asarray, flat) for flat in found), strict=True)])
-        flat = [np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in zip(*parts, strict=True)]
-        return self._pack(flat, names, pack)
+        (scores, *_), *found = zip(*parts, strict=True)
+        flat = [np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in found]
+        return scores, self._pack(flat, names, pack)
 
     def __call__(self, x, neuron_selection=None, *, layers=None, output=None, dtype=None):
         """As `analyze`, in pure TensorFlow: tensors in, tensors out, without checks of values.
@@ -160,7 +175,7 @@ class Analyzer:
         tensors = self._inputs.tensors_of(leaves)
         if selection.mode == "index" and selection.values.shape.rank == 0:
             selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
-        return self._pack(_as(dtype, self._run(tensors, selection, names, target)), names, pack)
+        return self._pack(_as(dtype, self._run(tensors, selection, names, target)[1]), names, pack)
 
     def conservation(self, x, neuron_selection=None, *, output=None):
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
@@ -240,7 +255,7 @@ class Analyzer:
     # -- inside -------------------------------------------------------------------------------------------------------
 
     def _run_padded(self, arrays, selection, names, target, full, dtype):
-        """As `_run` for NumPy arrays. XLA compiles for each number of samples: it gets a smaller last batch filled up."""
+        """As `_run` for NumPy arrays, as one list. XLA compiles for each number of samples: a smaller last one is filled up."""
         count = len(arrays[0])
         missing = full - count if self.jit_compile else 0
 
@@ -248,11 +263,12 @@ class Analyzer:
             return tf.constant(np.concatenate([array, np.repeat(array[-1:], missing, axis=0)]) if missing else array)
 
         values = None if selection.values is None else filled(selection.values)
-        found = _as(dtype, self._run([filled(a) for a in arrays], neurons.Selection(selection.mode, values), names, target))
+        explained, relevances = self._run([filled(a) for a in arrays], neurons.Selection(selection.mode, values), names, target)
+        found = [explained, *_as(dtype, relevances)]
         return [r[:count] for r in found] if missing else found
 
     def _run(self, inputs, selection, names, target):
-        """Relevances as a flat list, by the pass compiled for this kind of selection."""
+        """(explained output, relevances as a flat list), by the pass compiled for this kind of selection."""
         targets = selection.values.shape[1] if selection.mode == "indices" else None
         key = (selection.mode, targets, names, target)
         if key not in self._runs:
@@ -263,8 +279,9 @@ class Analyzer:
         explain, signature = self._way(mode, targets, names, target)
         # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
         # is a function of its own.
-        own = functools.partial(lambda *arguments: explain(*arguments)[1])
-        return tf.function(own, input_signature=signature, autograph=False, jit_compile=self.jit_compile or None)
+        return tf.function(
+            functools.partial(explain), input_signature=signature, autograph=False, jit_compile=self.jit_compile or None
+        )
 
     def _way(self, mode, targets, names, target):
         """(function inputs, values -> (explained output, relevances as a flat list), its signature)."""

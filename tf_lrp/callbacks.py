@@ -60,8 +60,11 @@ class RelevanceCallback(keras.callbacks.Callback):
       ``pictures`` has pictures for it, since it may as well be a sequence. With several drawn inputs each has its own
       ``relevance/maps/<input>``.
     - ``relevance/sum``, ``relevance/output``: the mean over samples of the relevance's sum and of the explained output.
-    - ``relevance/conservation/input``, ``.../biases``, ``.../stabilizers``, ``.../padding``: of the explained output the
-      shares that reached the inputs and that these three kept; they sum to 1. No point is written where the output is 0.
+    - ``relevance/conservation/input``: the share of the explained output that reached the inputs, sum / output. Where
+      ``conservation`` asks for the books of each layer, also what ``.../biases``, ``.../stabilizers`` and ``.../padding``
+      kept; the four sum to 1. No point is written where the output is 0.
+
+    An epoch takes longer by one `Analyzer.analyze` of these samples and by drawing.
 
     Steps are Keras's epochs, as in ``keras.callbacks.TensorBoard``: the first is 0. Give it a folder of its own beside that
     callback's: TensorBoard follows one file in each folder.
@@ -89,9 +92,9 @@ class RelevanceCallback(keras.callbacks.Callback):
             built for one batch size takes all of them, and draws so many.
         cmap, percentile, scale: as in `heatmap.to_rgb`. ``scale`` makes colours comparable between epochs; else each map
             has its own range.
-        conservation: on how many of the samples, the first ones, the balance is drawn up: 1 by default, False or 0 for
-            none. It runs layer by layer, uncompiled: about a second for a large network, whose maps may take less. Of (N, K)
-            neurons it takes the first.
+        conservation: on how many of the samples, the first ones, the books of all layers are drawn up: none by default.
+            That runs layer by layer, uncompiled: about a second for a large network, whose maps may take less. The shares
+            are then those of these samples; of (N, K) neurons of the first.
         output: name or index of the explained output, for a model with several.
         rebuild: whether a new Analyzer is built for each logging, at the cost of tracing it.
         name: first part of the tags.
@@ -125,7 +128,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         cmap="seismic",
         percentile=None,
         scale=None,
-        conservation=1,
+        conservation=0,
         output=None,
         rebuild=False,
         name="relevance",
@@ -182,8 +185,9 @@ class RelevanceCallback(keras.callbacks.Callback):
             ValueError, TypeError: as the class says of the beginning of training.
         """
         self._prepare()
-        relevance = self.analyzer.analyze(self._packed(self._arrays), self._selected, output=self._output, verbose=False)
-        start, indices = self._explained()
+        x = self._packed(self._arrays)
+        outputs, relevance = self.analyzer.with_output(x, self._selected, output=self._output, verbose=False)
+        start, indices = self._explained(outputs)
         balance = None
         if self._accounted:
             # A model built for one batch size takes no part of it.
@@ -235,15 +239,7 @@ class RelevanceCallback(keras.callbacks.Callback):
             self._warned = True
             logger.warning("Relevance is NaN or infinite at step %d: the heatmaps are left out until it is finite.", step)
         scalars = {"sum": sum(leaf.sum() for leaf in leaves) / snapshot.output.size, "output": snapshot.output.mean()}
-        balance = snapshot.conservation
-        if balance is not None and balance.output:
-            kept = {
-                "input": balance.input,
-                "biases": balance.bias,
-                "stabilizers": balance.stabilizer,
-                "padding": balance.padding,
-            }
-            scalars |= {f"conservation/{what}": value / balance.output for what, value in kept.items()}
+        scalars |= {f"conservation/{what}": share for what, share in _shares(scalars, snapshot.conservation).items()}
         if self._writer is None:
             self._writer = tf.summary.create_file_writer(self._log_dir)
         with self._writer.as_default():
@@ -279,30 +275,29 @@ class RelevanceCallback(keras.callbacks.Callback):
         if not self._shown:
             logger.info("RelevanceCallback logs scalars only: no input is of pictures, shape (N, H, W, C).")
 
-        def forward(inputs):
-            return tree.flatten(analyzer.twin(spec.pack(inputs), training=False))[target]
-
-        # Conservation is not asked of all samples, and the model's own output may be a softmax of what is explained.
-        self._forward = tf.function(forward, input_signature=[[tf.TensorSpec(t.shape, t.dtype) for t in spec.tensors]])
         self.analyzer, self._explained_model = analyzer, self.model
 
-    def _explained(self):
-        """The explained output, float64 (N,) or (N, K), and the neurons' indices, or None."""
-        count = len(self._arrays[0])
-        size = count if self._fixed else self.analyzer.batch_size
-        parts = [self._forward([tf.constant(a[n : n + size]) for a in self._arrays]) for n in range(0, count, size)]
-        outputs = tf.concat(parts, 0)
-        mode, flat = self._checked.mode, tf.reshape(outputs, (count, -1))
-        if mode == "max_activation":
-            indices = tf.argmax(flat, axis=1).numpy()
-        else:
-            indices = self._selected if mode in ("index", "indices") else None
+    def _explained(self, outputs):
+        """What the selection explains of the outputs, float64 (N,) or (N, K), and the neurons' indices, or None."""
+        count = len(outputs)
+        mode, flat = self._checked.mode, outputs.reshape(count, -1)
+        indices = flat.argmax(axis=1) if mode == "max_activation" else self._selected
+        if mode in ("all", "relevance"):
+            indices = None
         if indices is not None:
             columns = np.asarray(indices).reshape(count, -1)
-            found = np.take_along_axis(flat.numpy().astype(np.float64), columns, axis=1)
-            return found.reshape(np.shape(indices)), indices if outputs.shape.rank <= 2 else None
-        start = neurons.initial_relevance(mode, self._selected, outputs)
+            found = np.take_along_axis(flat.astype(np.float64), columns, axis=1)
+            return found.reshape(np.shape(indices)), indices if outputs.ndim <= 2 else None
+        start = neurons.initial_relevance(mode, self._selected, tf.constant(outputs))
         return np.asarray(start, np.float64).reshape(count, -1).sum(axis=1), None
+
+
+def _shares(means, balance):
+    """What became of the explained output, as parts of it."""
+    if balance is None:
+        return {"input": means["sum"] / means["output"]} if means["output"] else {}
+    kept = {"input": balance.input, "biases": balance.bias, "stabilizers": balance.stabilizer, "padding": balance.padding}
+    return {what: value / balance.output for what, value in kept.items()} if balance.output else {}
 
 
 def _whole(name, value, least):

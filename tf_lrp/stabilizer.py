@@ -39,20 +39,21 @@ class Stabilizer:
         if not 0 <= self.epsilon < float("inf"):
             raise ValueError(f"A stabilizer needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
 
-    def __call__(self, z, sign=0):
+    def __call__(self, z, sign=0, exact=False):
         """The stabilized denominator: same shape and type as ``z``; 0 only where z vanishes and epsilon does too.
 
         Args:
             z: tensor.
             sign: 1 or -1 where z is known to have that sign (what rounding may have left on the other side is read as 0),
                 0 where it is not known.
+            exact: whether nothing is on the other side.
         """
         if self.epsilon:
             epsilon = tf.constant(self.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
             if self.norm_scale:
                 epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
             if sign:
-                known = tf.nn.relu(z) if sign > 0 else tf.minimum(z, 0)
+                known = z if exact else tf.nn.relu(z) if sign > 0 else tf.minimum(z, 0)
                 limit = tf.maximum if sign > 0 else tf.minimum
                 z = limit(known, sign * epsilon) if self.clip else known + sign * epsilon
             elif self.clip:
@@ -61,17 +62,17 @@ class Stabilizer:
                 z += tf.where(z < 0, -epsilon, epsilon)
         return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < _floor(z.dtype), tf.zeros((), z.dtype), z)
 
-    def divide(self, relevance, z, sign=0, vanishing=False):
+    def divide(self, relevance, z, sign=0, exact=False, vanishing=False):
         """relevance / stabilized z, and 0 where the stabilized z is 0.
 
         Args:
             relevance, z: tensors of one shape.
-            sign: of z, see `__call__`.
+            sign, exact: of z, see `__call__`.
             vanishing: whether relevance is known to be 0 wherever z <= 0, and no more than a moderate multiple of z elsewhere.
         """
         if vanishing and not self.epsilon:
             return relevance / tf.maximum(z, _floor(z.dtype))
-        stable = self(z, sign)
+        stable = self(z, sign, exact)
         return relevance / stable if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, stable)
 
     def _bounds(self, dtype):

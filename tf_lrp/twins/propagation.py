@@ -12,7 +12,7 @@ from tf_lrp.twins.base import NOTHING
 
 #: Products per output up to which a sum is rather computed twice than kept: the many channels that pointwise convolutions
 #: make of few are most of a residual network's memory, and little of its work.
-_CHEAP = 256
+_CHEAP = 512
 
 
 class Propagation:
@@ -29,12 +29,12 @@ class Propagation:
 
     def __init__(self, affine, rule, inputs, dtype, nonnegative=False, known=NOTHING):
         self.affine, self.rule, self.inputs = affine, rule, inputs
-        self.nonnegative, self.only_positive = nonnegative, known.only_positive
+        self.nonnegative, self.only_positive, self.cut_off = nonnegative, known.only_positive, known.cut_off
         self.kernel = affine.kernel_at(inputs, dtype)
         self.bias = affine.bias(inputs, self.kernel)
         self._sums = []  # per term (graph, z): the passes of several targets share the denominators
         z = self._forward()
-        self.z = tf.nn.relu(z) if known.cut_off else z
+        self.z = tf.nn.relu(z) if self.cut_off else z
 
     def _forward(self):
         if denominators.additive(self._terms()) and self.affine.fan_in(self.kernel) > _CHEAP:
@@ -90,7 +90,8 @@ class Propagation:
                 chosen = self.z > 0 if term.where == "positive" else self.z < 0
                 addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
             with _after(relevance):
-                quotient = term.stabilizer.divide(addressed, z, sign, vanishing=self.only_positive and sign > 0)
+                exact = self.cut_off and z is self.z
+                quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing=self.only_positive and sign > 0)
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def propagate(self, relevance):
