@@ -288,7 +288,7 @@ class RelevanceCallback(keras.callbacks.Callback):
             columns = np.asarray(indices).reshape(count, -1)
             found = np.take_along_axis(flat.astype(np.float64), columns, axis=1)
             return found.reshape(np.shape(indices)), indices if outputs.ndim <= 2 else None
-        start = neurons.initial_relevance(mode, self._selected, tf.constant(outputs))
+        start = neurons.Start(mode, self._selected)(tf.constant(outputs))
         return np.asarray(start, np.float64).reshape(count, -1).sum(axis=1), None
 
 

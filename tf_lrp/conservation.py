@@ -116,7 +116,7 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         output, *reached = tree.flatten(probe(inputs, training=False))
-    start = neurons.initial_relevance(start_mode, selected, output)
+    start = neurons.Start(start_mode, selected)(output)
     sources = [*inputs, *reached]
     # Masks and positions among them are no floats, and have no relevance.
     real = [t for t in sources if t.dtype.is_floating]

@@ -46,7 +46,7 @@ class InputSpec:
         single = len(self.tensors) == 1
         in_list = isinstance(x, (list, tuple)) and len(x) == len(self.tensors)
         if in_list and not (single and np.ndim(x[0]) < len(self.tensors[0].shape)):
-            return list(x), lambda leaves: type(x)(leaves)
+            return list(x), lambda leaves: type(x)(*leaves) if hasattr(x, "_fields") else type(x)(leaves)
         if single:
             return [x], lambda leaves: leaves[0]
         got = f"{len(x)} entries" if isinstance(x, (list, tuple)) else f"one {type(x).__name__}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import tensorflow as tf
@@ -80,6 +80,18 @@ def _check_range(values, neurons):
         raise ValueError(f"There is no neuron {outside.flat[0]}: the output has the neurons 0 to {neurons - 1}.")
 
 
+def _in_range(values, neurons):
+    """The same tensor; one that holds other than neurons' indices raises, in a graph when it runs (not under XLA)."""
+    known = tf.get_static_value(values)
+    if known is not None:
+        _check_range(known, neurons)
+        return values
+    outside = tf.reduce_any((values < 0) | (values >= neurons))
+    said = f"There is no such neuron: the output has the neurons 0 to {neurons - 1}."
+    with tf.control_dependencies([tf.debugging.Assert(~outside, [said, values])]):
+        return tf.identity(values)
+
+
 def _neurons(shape):
     """How many neurons an index can name."""
     if len(shape) > 1 or shape == (None,):
@@ -99,11 +111,9 @@ def check_tensor(selection, output):
     """
     if selection is None or isinstance(selection, str):
         return check(selection, None, (None,), None)
-    if not tf.is_tensor(selection):
-        known = np.asarray(selection)
-        if known.dtype.kind in "iu":
-            _check_range(known, _neurons(tuple(output.shape)[1:]))
     values = tf.convert_to_tensor(selection)
+    if values.dtype.is_integer:
+        values = _in_range(values, _neurons(tuple(output.shape)[1:]))
     if values.dtype.is_floating:
         return Selection("relevance", tf.cast(values, output.dtype))
     if not values.dtype.is_integer or values.shape.rank is None or values.shape.rank > 2:
@@ -113,23 +123,47 @@ def check_tensor(selection, output):
     return Selection("indices" if values.shape.rank == 2 else "index", tf.cast(values, tf.int32))
 
 
-def initial_relevance(mode, values, output):
-    """R_init: the output's value at the explained neuron and 0 elsewhere.
+@dataclass(frozen=True)
+class Start:
+    """What the backward pass begins with, as a function of the explained output.
 
-    Args:
-        mode: of the `Selection` (with "indices" one column at a time, as "index").
+    Attributes:
+        mode: of a `Selection` with one neuron per sample.
         values: its values as a tensor, or None.
-        output: tensor (N, ...), the explained output.
-
-    Returns:
-        Tensor shaped like ``output``.
+        at_one: whether a selected neuron begins with 1, not with its value.
     """
-    if mode == "relevance":
-        return values
-    if mode == "all":
-        return output
-    flat = tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))
-    index = tf.argmax(flat, axis=-1, output_type=tf.int32) if mode == "max_activation" else values
-    # multiply_no_nan: an infinite score elsewhere must not turn 0 into NaN.
-    selected = tf.math.multiply_no_nan(flat, tf.one_hot(index, tf.shape(flat)[-1], dtype=flat.dtype))
-    return tf.reshape(selected, tf.shape(output))
+
+    mode: str
+    values: object = None
+    at_one: bool = False
+
+    def __call__(self, output):
+        """R_init, shaped like ``output`` (N, ...): at the explained neuron its value (or 1), 0 elsewhere."""
+        if self.mode == "relevance":
+            return self.values
+        if self.mode == "all":
+            return tf.ones_like(output) if self.at_one else output
+        flat = tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))
+        chosen = tf.one_hot(self._index(flat), tf.shape(flat)[-1], dtype=flat.dtype)
+        # multiply_no_nan: an infinite score elsewhere must not turn 0 into NaN.
+        return tf.reshape(chosen if self.at_one else tf.math.multiply_no_nan(flat, chosen), tf.shape(output))
+
+    def fixed(self, output):
+        """The start that explains the neurons chosen by ``output``, whatever it is given."""
+        if self.mode != "max_activation":
+            return self
+        return replace(self, mode="index", values=self._index(tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))))
+
+    def repeated(self, times):
+        """The start for a batch that holds each sample ``times`` times, one whole batch after the other."""
+        if self.values is None or times == 1:
+            return self
+        return replace(self, values=tf.tile(self.values, [times] + [1] * (self.values.shape.rank - 1)))
+
+    def score(self, output):
+        """The explained quantity (N,): <R_init, output> for a start at 1."""
+        at_one = replace(self, at_one=True)
+        return tf.reduce_sum(tf.reshape(at_one(output) * output, tf.stack([tf.shape(output)[0], -1])), axis=-1)
+
+    def _index(self, flat):
+        return tf.argmax(flat, axis=-1, output_type=tf.int32) if self.mode == "max_activation" else self.values

@@ -43,7 +43,7 @@ def describe(analyzer, *, names, layers, output, labels, metadata):
         },
         "output": {"shape": list(explained.shape), "dtype": str(explained.dtype)},
         "layers": list(layers or ()),
-        "preset": json.loads(analyzer.preset.to_json()),
+        **analyzer.configuration(),
         "labels": labels,
         "metadata": metadata,
     }

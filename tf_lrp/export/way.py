@@ -47,6 +47,6 @@ def _layer_keys(analyzer, names):
     for name in names or ():
         if name in RESERVED or name.startswith("relevance_"):
             raise ValueError(f"The layer {name!r} cannot be exported under its name, which is taken: {', '.join(RESERVED)}.")
-        uses = len(analyzer._rewritten.results[name])
+        uses = len(analyzer._results[name])
         keys += [name] if uses == 1 else [f"{name}_{n}" for n in range(uses)]
     return keys

@@ -10,9 +10,10 @@ from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph import vanishing
+from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.facts import Facts, gather
-from tf_lrp.graph.nodes import Graph, Node, model_of
+from tf_lrp.graph.nodes import Graph, Node
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
 from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
@@ -76,29 +77,21 @@ def rewrite(graph: Graph, preset, name):
         UnsupportedLayerError: if nodes have no twin, listing all of them.
         ValueError: if a rule does not fit its layer.
     """
-    # One type for all: Keras gives inputs and the results of some functions the default type, not that of the layers.
-    wide = any(t.dtype == "float64" for t in [*tree.flatten(graph.inputs), *(t for n in graph.nodes for t in n.outputs)])
-    dtype = "float64" if wide else "float32"
-    inputs = tree.map_structure(lambda t: _input_like(t, dtype), graph.inputs)
-    tensors = {id(old): new for old, new in zip(tree.flatten(graph.inputs), tree.flatten(inputs), strict=True)}
-
-    def current(structure):
-        return tree.map_structure(lambda t: tensors.get(id(t), t), structure)
-
+    dtype = working_type(graph)
     facts = gather(graph)
     choices = _choices(graph, facts, preset)
     _refuse([n for n, of_node, (choice, _) in zip(graph.nodes, facts, choices, strict=True) if _lacks_twin(n, of_node, choice)])
     known = vanishing.gather(graph, facts, [choice.rule for choice, _ in choices])
-    steps = []
-    for node, of_node, (choice, takes), outputs_known in zip(graph.nodes, facts, choices, known, strict=True):
-        twin = _twin(node, of_node, choice, takes, outputs_known, preset, dtype)
-        taken = tuple(current(node.inputs))
-        outputs = tuple(tree.flatten(twin(*taken)))
-        tensors.update((id(old), new) for old, new in zip(node.outputs, outputs, strict=True))
-        steps.append(Step(node, of_node, choice, twin, taken, outputs))
-    model = model_of(inputs, current(graph.outputs), name)
-    kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
-    return Rewritten(model, tuple(steps), kept)
+    described = list(zip(graph.nodes, facts, choices, known, strict=True))
+
+    def twin_at(position):
+        node, of_node, (choice, takes), outputs_known = described[position]
+        return _twin(node, of_node, choice, takes, outputs_known, preset, dtype)
+
+    built = build(graph, twin_at, dtype, name)
+    parts = zip(described, built.layers, built.taken, built.returned, strict=True)
+    steps = [Step(node, of_node, choice, *part) for (node, of_node, (choice, _), _), *part in parts]
+    return Rewritten(built.model, tuple(steps), built.results)
 
 
 def _choices(graph, facts, preset):
@@ -124,11 +117,6 @@ def _takes(node, of_node, rule):
         return of_node.takers
     twin_class = SoftmaxTwin if "softmax" in of_node.kinds else twin_class_of(node.operation)
     return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
-
-
-def _input_like(tensor, dtype):
-    # Relevance of an integer picture or of a token is real, so the twin takes floats.
-    return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
 
 
 def _passes(node, of_node, choice):
