@@ -7,12 +7,28 @@ __version__ = "0.1.0"
 # Imported when first used (PEP 562): TensorFlow takes seconds, and `tf-lrp --help` needs none of it.
 _HOMES = {
     "Analyzer": "analyzer",
+    "create_analyzer": "innvestigate",
+    "model_wo_softmax": "innvestigate",
     "Preset": "presets",
     "Stabilizer": "stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
     "register_twin": "twins",
-    **{name: name for name in ("callbacks", "data", "heatmap", "model_zoo", "presets", "rules", "select", "twins")},
+    **{
+        name: name
+        for name in (
+            "callbacks",
+            "data",
+            "heatmap",
+            "innvestigate",
+            "methods",
+            "model_zoo",
+            "presets",
+            "rules",
+            "select",
+            "twins",
+        )
+    },
 }
 
 __all__ = sorted(_HOMES)

@@ -72,7 +72,18 @@ class Explainer:
         Returns:
             (explained output, for each start a list of the relevances of [*inputs, *inner tensors]).
         """
-        return propagate(probe, inputs, starts)
+        explained, _, found = propagate(probe, inputs, starts)
+        return explained, found
+
+    def probe(self, target, names):
+        """The keras.Model that `attribute` runs.
+
+        Args:
+            target: position of the explained output.
+            names: of the inner layers whose relevance is wanted, or None.
+        """
+        inner = [t for name in names or () for t in self._results[name]]
+        return model_of(self.twin.inputs, [self.twin.outputs[target], *inner])
 
     def configuration(self):
         """What makes the method what it is, as a dict for JSON."""
@@ -260,9 +271,7 @@ class Explainer:
 
     def _way(self, mode, targets, names, target):
         """(function inputs, values -> (explained output, relevances as a flat list), its signature)."""
-        inner = [t for name in names or () for t in self._results[name]]
-        outputs = self.twin.outputs
-        probe = model_of(self.twin.inputs, [outputs[target], *inner])
+        outputs, probe = self.twin.outputs, self.probe(target, names)
 
         def explain(inputs, values=None):
             if targets is None:
@@ -329,7 +338,10 @@ class Explainer:
             raise ValueError(f"{type(self).__name__} explains inputs only; layers needs to be None, got {layers!r}.")
         if not isinstance(layers, (str, list, tuple)):
             raise TypeError(f"layers is a list of layer names, got {type(layers).__name__}: {layers!r}.")
-        names = (layers,) if isinstance(layers, str) else tuple(layers)
+        return self._existing((layers,) if isinstance(layers, str) else tuple(layers))
+
+    def _existing(self, names):
+        """The names of layers, if there are such."""
         for name in names:
             if name not in self._results:
                 near = difflib.get_close_matches(str(name), self._results, n=3, cutoff=0.5)
@@ -362,13 +374,19 @@ class ExplanationLayer(keras.layers.Layer):
 
 
 def propagate(probe, inputs, starts):
-    """One forward pass, and a backward pass for each start; arguments and result as of `Explainer.attribute`."""
+    """One forward pass, and a backward pass for each start.
+
+    Args:
+        probe, inputs, starts: as of `Explainer.attribute`.
+
+    Returns:
+        (explained output, values of [*inputs, *inner tensors], for each start a list of what reached them).
+    """
     with tf.GradientTape(persistent=len(starts) > 1, watch_accessed_variables=False) as tape:
         tape.watch(inputs)
         explained, *reached = tree.flatten(probe(inputs, training=False))
-    sources = [*inputs, *reached]
-    none = tf.UnconnectedGradients.ZERO
-    return explained, [tape.gradient(explained, sources, start(explained), unconnected_gradients=none) for start in starts]
+    values, none = [*inputs, *reached], tf.UnconnectedGradients.ZERO
+    return explained, values, [tape.gradient(explained, values, s(explained), unconnected_gradients=none) for s in starts]
 
 
 def _check_batch_size(batch_size):

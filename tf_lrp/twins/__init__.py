@@ -4,14 +4,15 @@ from tf_lrp.twins import activation, attention, embedding, linear, pooling, prod
 from tf_lrp.twins.activation import PassTwin, SoftmaxTwin
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
+from tf_lrp.twins.plain import PlainTwin, StoppingTwin
 from tf_lrp.twins.recurrent import RecurrentTwin
 from tf_lrp.twins.registry import register_twin, twin_class_of
-from tf_lrp.twins.stopping import StoppingTwin
 from tf_lrp.twins.structural import RoutingTwin
 
 __all__ = [
     "AffineTwin",
     "PassTwin",
+    "PlainTwin",
     "RecurrentTwin",
     "RoutingTwin",
     "SoftmaxTwin",

@@ -19,13 +19,13 @@ _ONLY_IN_TRAINING = (
     "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
     "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
 )  # fmt: skip
-_TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
+TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
 
 _CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
-    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *_TRAINING_LAYERS, L.Identity,
+    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *TRAINING_LAYERS, L.Identity,
     L.RMSNormalization, L.UnitNormalization,
     *K.ELEMENTWISE_FUNCTIONS,
     *K.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
@@ -52,7 +52,7 @@ class PassTwin(Twin):
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
         widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)
-        return inputs[0] if widens or isinstance(operation, _TRAINING_LAYERS) else super().compute(*inputs)
+        return inputs[0] if widens or isinstance(operation, TRAINING_LAYERS) else super().compute(*inputs)
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)

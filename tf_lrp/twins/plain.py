@@ -1,4 +1,4 @@
-"""What takes no relevance: masks, gates, shapes, constants."""
+"""What is run as it is: every operation, with the derivative that TensorFlow takes of it."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ import keras
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp.twins.activation import TRAINING_LAYERS
 from tf_lrp.twins.base import Twin
 from tf_lrp.twins.propagation import evaluate
 
 
-class StoppingTwin(Twin):
-    """y = f(x) as it is, a constant to the backward pass. Works for every operation, and keeps the types of its results.
+class PlainTwin(Twin):
+    """y = f(x), and the gradient backward. Works for every operation, and keeps the types of its results.
 
     Args:
-        operation, rule, name, dtype, arguments, takes: see `Twin`.
+        operation, rule, name, dtype, arguments, takes: see `Twin`; a plain twin needs no rule.
         function: the `Affine` that is computed, if the operation was described (and perhaps folded) as one.
     """
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), function=None):
         super().__init__(operation, rule, name, dtype, arguments, takes)
         self.function = function
+        if function is not None:
+            self.variable_owners = list(function.layers)  # lets Keras track the shared variables
 
     def run(self, inputs):
+        if isinstance(self.operation, TRAINING_LAYERS):
+            return inputs[0]
         numbers = all(x.dtype.is_floating for x in inputs)
         if self.function is None or not (numbers or "weights" in self.function.kinds):  # sums of positions stay integers
             return super().run(inputs)
@@ -31,8 +36,7 @@ class StoppingTwin(Twin):
 
     def call(self, *inputs):
         # Integers that come from the model's inputs are carried as floats.
-        native = [_like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
-        return tree.map_structure(tf.stop_gradient, self.run(native))
+        return self.run([_like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
@@ -42,6 +46,13 @@ class StoppingTwin(Twin):
 
     def _type(self, dtype):
         return self.compute_dtype if "float" in dtype else dtype
+
+
+class StoppingTwin(PlainTwin):
+    """What takes no relevance: masks, gates, shapes, constants. y = f(x), a constant to the backward pass."""
+
+    def call(self, *inputs):
+        return tree.map_structure(tf.stop_gradient, super().call(*inputs))
 
 
 def _like(x, original):

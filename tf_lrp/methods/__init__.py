@@ -1,0 +1,32 @@
+"""Methods besides LRP: derivatives, smoothing, patterns, decompositions, occlusion, references."""
+
+from tf_lrp.methods.cam import GradCAM
+from tf_lrp.methods.checks import MethodWarning
+from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
+from tf_lrp.methods.gradient import Gradient, InputTimesGradient
+from tf_lrp.methods.integrated import Completeness, IntegratedGradients
+from tf_lrp.methods.occlusion import Occlusion
+from tf_lrp.methods.patterns import PatternAttribution, PatternNet, Patterns
+from tf_lrp.methods.rectified import DeconvNet, GuidedBackprop
+from tf_lrp.methods.smooth import SmoothGrad
+from tf_lrp.methods.trivial import Input, Random
+
+__all__ = [
+    "Completeness",
+    "DeconvNet",
+    "DeepTaylor",
+    "ExcitationBackprop",
+    "GradCAM",
+    "Gradient",
+    "GuidedBackprop",
+    "Input",
+    "InputTimesGradient",
+    "IntegratedGradients",
+    "MethodWarning",
+    "Occlusion",
+    "PatternAttribution",
+    "PatternNet",
+    "Patterns",
+    "Random",
+    "SmoothGrad",
+]

@@ -1,0 +1,57 @@
+"""What methods that differentiate the model itself have in common."""
+
+from __future__ import annotations
+
+from tf_lrp.explainer import Explainer, output_names
+from tf_lrp.graph import canonize, unroll
+from tf_lrp.graph.build import build, working_type
+from tf_lrp.methods import checks
+from tf_lrp.twins import PlainTwin
+
+
+class Method(Explainer):
+    """A method that runs the model as it is, perhaps with backward passes of its own at some operations.
+
+    Args:
+        model: a built Keras 3 model, as for `tf_lrp.Analyzer`.
+        strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
+        fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+        inputs: for a subclassed model, the keras.Input tensors it is explained for.
+        check: whether a model outside the method's assumptions gives a `MethodWarning`.
+        batch_size, verbose, jit_compile: see `Explainer`.
+    """
+
+    def __init__(self, model, *, strip_softmax=True, fold_batchnorm=True, inputs=None, check=True, **options):
+        self.graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        if check:
+            checks.warn(type(self).__name__, self.assumptions(), self.graph)
+        dtype = working_type(self.graph)
+
+        def twin_at(position):
+            node = self.graph.nodes[position]
+            arguments = {"name": node.name, "dtype": dtype, "arguments": (node.args, node.kwargs)}
+            return self.twin_of(node, function=node.affine, operation=node.operation, rule=None, **arguments)
+
+        self.built = build(self.graph, twin_at, dtype, model.name)
+        twin = self.built.model
+        super().__init__(model.name, twin, self.built.results, output_names(twin, model), **options)
+
+    def twin_of(self, node, **arguments):
+        """The layer in the place of a node; a subclass gives some nodes a backward pass of their own."""
+        return PlainTwin(**arguments)
+
+    def assumptions(self):
+        """Names of the checks in `tf_lrp.methods.checks` that a model should pass."""
+        return ("scores",)
+
+    @property
+    def channel_axis(self):
+        """Where pictures have their channels, as the model's convolutions read them."""
+        return 1 if any(getattr(node.affine, "channels_first", False) for node in self.graph.nodes) else -1
+
+    def parameters(self):
+        """The method's own parameters, for JSON."""
+        return {}
+
+    def configuration(self):
+        return {"method": type(self).__name__, "parameters": self.parameters()}

@@ -1,0 +1,69 @@
+"""Backward passes that let only positive signals through ReLUs."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from tf_lrp.graph.activations import activation_name
+from tf_lrp.methods.base import Method
+from tf_lrp.twins import PlainTwin, with_relevance
+
+
+class _DeconvolvedTwin(PlainTwin):
+    """y = relu(x) forward, max(R, 0) backward."""
+
+    def call(self, *inputs):
+        (x,) = inputs
+        return with_relevance(self.run(inputs), [x], lambda relevance: [tf.nn.relu(relevance)])
+
+
+class _GuidedTwin(PlainTwin):
+    """y = relu(x) forward, relu'(x) max(R, 0) backward."""
+
+    def call(self, *inputs):
+        (x,) = inputs
+
+        def backward(relevance):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                y = self.run([x])
+            return [tape.gradient(y, x, tf.nn.relu(relevance))]
+
+        return with_relevance(self.run(inputs), [x], backward)
+
+
+class _Rectified(Method):
+    def twin_of(self, node, **arguments):
+        rectified = activation_name(node.operation) in ("relu", "relu6")
+        return (self._at_relus if rectified else PlainTwin)(**arguments)
+
+    def assumptions(self):
+        return ("scores", "relus", "only_relus")
+
+
+class DeconvNet(_Rectified):
+    """The gradient with R -> max(R, 0) at each ReLU, whatever passed it forward; it begins with the score's value.
+
+    Sums to nothing in particular; what it shows hardly depends on the explained class.
+
+    Args:
+        model, **options: see `Method`.
+
+    Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks".
+    """
+
+    _at_relus = _DeconvolvedTwin
+
+
+class GuidedBackprop(_Rectified):
+    """The gradient with R -> 1[x > 0] max(R, 0) at each ReLU; it begins with the score's value.
+
+    Sums to nothing in particular; what it shows hardly depends on the explained class.
+
+    Args:
+        model, **options: see `Method`.
+
+    Source: Springenberg et al. 2015, "Striving for simplicity: the all convolutional net".
+    """
+
+    _at_relus = _GuidedTwin

@@ -1,0 +1,99 @@
+"""Statistics of a method's maps under noise at the input."""
+
+from __future__ import annotations
+
+import keras
+import tensorflow as tf
+
+from tf_lrp.explainer import Explainer
+from tf_lrp.methods.gradient import Gradient
+from tf_lrp.methods.sampling import accumulate
+
+_STATISTICS = ("mean", "variance", "mean_square")
+
+
+class SmoothGrad(Explainer):
+    """A statistic of R(x + noise) over ``samples`` draws of Gaussian noise, for the maps R of any method.
+
+    ================  =======================================================  =========================
+    "mean"            (1/n) sum_k R(x + e_k)                                    SmoothGrad [1]
+    "variance"        (1/n) sum_k (R(x + e_k) - mean)^2                         VarGrad [2]
+    "mean_square"     (1/n) sum_k R(x + e_k)^2                                  SmoothGrad-squared [3]
+    ================  =======================================================  =========================
+
+    The neuron that is strongest at x is explained throughout. All samples of all batches get the same draws, so a result
+    depends on the seed and on the sample alone.
+
+    Args:
+        explainer: any explainer, such as ``tf_lrp.Analyzer(model, "cmp_a2_flat")``; for a keras.Model its `Gradient`.
+        samples: int, n; costs as many times the method's passes.
+        noise_scale: standard deviation of the noise, as a part of each sample's range (largest minus smallest value of an
+            input); in the input's units with ``relative=False``.
+        relative: see there.
+        statistic: "mean", "variance" or "mean_square".
+        seed: int.
+        **options: ``batch_size``, ``verbose``, ``jit_compile``.
+
+    Sources:
+        [1] Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
+        [2] Adebayo et al. 2018, "Local explanation methods for deep neural networks lack sensitivity to parameter values".
+        [3] Hooker et al. 2019, "A benchmark for interpretability methods in deep neural networks".
+    """
+
+    def __init__(self, explainer, samples=50, noise_scale=0.15, *, relative=True, statistic="mean", seed=0, **options):
+        if statistic not in _STATISTICS:
+            raise ValueError(f"statistic is one of {', '.join(map(repr, _STATISTICS))}; got {statistic!r}.")
+        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
+            raise ValueError(f"samples needs an integer >= 1, got {samples!r}.")
+        if not 0 <= noise_scale < float("inf"):
+            raise ValueError(f"noise_scale needs a finite number >= 0, got {noise_scale!r}.")
+        if isinstance(explainer, keras.Model):
+            explainer = Gradient(explainer)
+        if not isinstance(explainer, Explainer):
+            raise TypeError(f"SmoothGrad needs an explainer or a keras.Model, got {type(explainer).__name__}.")
+        self.explainer, self.samples, self.noise_scale, self.relative = explainer, samples, noise_scale, relative
+        self.statistic, self.seed = statistic, seed
+        self.starts_at_one, self.explains_layers = explainer.starts_at_one, explainer.explains_layers
+        inner = explainer
+        super().__init__(inner.model_name, inner.twin, inner._results, inner._output_names, **options)
+
+    def configuration(self):
+        names = ("samples", "noise_scale", "relative", "statistic", "seed")
+        own = {name: getattr(self, name) for name in names}
+        return {"method": type(self).__name__, "parameters": own, "around": self.explainer.configuration()}
+
+    def probe(self, target, names):
+        return self.explainer.probe(target, names)
+
+    def attribute(self, probe, inputs, starts):
+        explained = tf.nest.flatten(probe(inputs, training=False))[0]
+        starts = [start.fixed(explained) for start in starts]
+        shapes = tf.nest.map_structure(tf.zeros_like, self.explainer.attribute(probe, inputs, starts)[1])
+
+        def step(index, sums):
+            noisy = [x + self._noise(index, n, x) for n, x in enumerate(inputs)]
+            _, maps = self.explainer.attribute(probe, noisy, starts)
+            means, squares = sums
+            if self.statistic == "mean_square":
+                return means, tf.nest.map_structure(lambda s, r: s + r**2, squares, maps)
+            # Welford: sums of squares minus a square would cancel.
+            count = tf.cast(index + 1, inputs[0].dtype)
+            new = tf.nest.map_structure(lambda m, r: m + (r - m) / count, means, maps)
+            if self.statistic == "variance":
+                squares = tf.nest.map_structure(lambda s, r, m, n: s + (r - m) * (r - n), squares, maps, means, new)
+            return new, squares
+
+        means, squares = accumulate(self.samples, step, (shapes, shapes))
+        if self.statistic == "mean":
+            return explained, means
+        return explained, tf.nest.map_structure(lambda s: s / self.samples, squares)
+
+    def _noise(self, index, position, x):
+        """One draw for an input (N, ...), the same for all samples but for its scale."""
+        seed = tf.stack([tf.constant(self.seed, tf.int32), index * len(self._inputs.tensors) + position])
+        draw = tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), seed, dtype=x.dtype)
+        if not self.relative:
+            return tf.constant(self.noise_scale, x.dtype) * draw
+        axes = list(range(1, x.shape.rank))
+        extent = tf.reduce_max(x, axes, keepdims=True) - tf.reduce_min(x, axes, keepdims=True)
+        return tf.constant(self.noise_scale, x.dtype) * extent * draw
