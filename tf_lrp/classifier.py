@@ -288,7 +288,7 @@ class Explained:
     inner: dict
 
 
-class Explainer:
+class PictureExplainer:
     """Explains batches of pictures by one preset.
 
     Args:

@@ -1,0 +1,32 @@
+"""The command line, `tf-lrp`: explain pictures, list the presets, draw the demo.
+
+TensorFlow is imported by the commands that need it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from tf_lrp.cli import explain, export, listing  # each adds its commands to the app
+from tf_lrp.cli.terminal import app
+
+__all__ = ["app", "explain", "export", "listing"]
+
+
+def _version(wanted: bool):
+    if wanted:
+        from tf_lrp import __version__
+
+        print(f"tf-lrp {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+):
+    pass

@@ -1,0 +1,3 @@
+from tf_lrp.cli import app
+
+app()

@@ -1,0 +1,47 @@
+"""`tf-lrp presets`, `tf-lrp methods` and `tf-lrp demo`: what there is."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
+
+
+@app.command("presets")
+def list_presets():
+    """List the named presets with their parameters."""
+    import_tensorflow()
+    from tf_lrp import presets
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for header in ("preset", "parameters", "rules"):
+        table.add_column(header, header_style="dim", overflow="fold", no_wrap=header == "preset")
+    for name in presets.names():
+        parameters, description = presets.describe(name)
+        defaults = ", ".join(f"{key}={value}" for key, value in parameters.items())
+        table.add_row(Text(name, "bold"), Text(defaults), Text(description))
+    console = console_of()
+    console.print(table)
+    sources = re.findall(r"^ +(\[\d+\] .*)$", presets.__doc__, re.MULTILINE)
+    write_line(console, "\n".join(["", *sources]).replace("``", ""), style="dim")
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="The picture to write.")] = Path("demo.png"),
+    debug: Debug = False,
+):
+    """Explain pictures that come with tf-lrp, two classes each with three presets, in one picture."""
+    with errors_end_the_command(debug):
+        import_tensorflow()
+        from tf_lrp import demo as gallery
+        from tf_lrp import heatmap
+
+        heatmap.save(gallery.draw(), out)
+    write_line(console_of(), f"wrote {out}")
