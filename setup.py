@@ -21,7 +21,8 @@ setup(
         "onnx": _ONNX,
         "litert": _LITERT,
         "zarr": ["zarr>=3"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3"],
+        "quantus": ["quantus>=0.6"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3", "quantus>=0.6"],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
 )

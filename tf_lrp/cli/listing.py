@@ -32,6 +32,23 @@ def list_presets():
     write_line(console, "\n".join(["", *sources]).replace("``", ""), style="dim")
 
 
+@app.command("methods")
+def list_methods():
+    """List all presets and methods: what each needs, what it costs in gradients, what its relevance sums to."""
+    import_tensorflow()
+    from tf_lrp.methods import catalog
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for header in ("preset or method", "what it shows", "needs", "cost", "sums to"):
+        table.add_column(header, header_style="dim", overflow="fold")
+    for entry in catalog.CATALOG:
+        cells = ["\n".join(entry.names), entry.says.replace("`", ""), entry.needs.replace("`", ""), entry.cost, entry.conserves]
+        table.add_row(Text(cells[0], "bold"), *map(Text, cells[1:]))
+    console = console_of()
+    console.print(table)
+    write_line(console, "\nCost: in gradients of the model, one forward and one backward pass.", style="dim")
+
+
 @app.command()
 def demo(
     out: Annotated[Path, typer.Option("--out", "-o", metavar="FILE.png", help="The picture to write.")] = Path("demo.png"),

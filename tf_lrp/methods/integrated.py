@@ -142,14 +142,9 @@ class IntegratedGradients(Method):
             for of_one, earlier, later in zip(sums, before, now, strict=True):
                 first = _with_earlier(earlier, later)
                 part = _part_of_first(first, later, w)
-                new.append(
-                    [
-                        s
-                        + tf.einsum("sn,sn...->n...", w[:, None] * part, g)
-                        + tf.einsum("sn,sn...->n...", w[:, None] * (1 - part), h)
-                        for s, g, h in zip(of_one, first[2], later[2], strict=True)
-                    ]
-                )
+                parts = w[:, None] * part, w[:, None] * (1 - part)
+                ends = zip(of_one, first[2], later[2], strict=True)
+                new.append([s + _weighted(parts[0], g) + _weighted(parts[1], h) for s, g, h in ends])
                 last.append(tf.nest.map_structure(lambda v: v[-1:], later))
             return new, last
 
@@ -201,6 +196,13 @@ def _apart(x, t, like):
 def _products(gradients, way):
     """Slope of the score along the way: <g, x - b> for each sample, (S, N)."""
     return tf.reduce_sum(gradients * way, axis=list(range(2, gradients.shape.rank)))
+
+
+def _weighted(weights, gradients):
+    """sum_s weights_sn gradients_sn, for each sample n."""
+    return tf.reduce_sum(
+        tf.reshape(weights, tf.concat([tf.shape(weights), [1] * (gradients.shape.rank - 2)], 0)) * gradients, 0
+    )
 
 
 def _with_earlier(earlier, later):

@@ -1,0 +1,178 @@
+"""One table of all presets and methods: what each needs, what it costs, what it conserves."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tf_lrp import methods, presets
+from tf_lrp.analyzer import Analyzer
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One line of the table.
+
+    Attributes:
+        names: of presets or methods with these properties.
+        says: what R is, in a few words.
+        needs: what has to be given or to hold.
+        cost: in gradients (one forward and one backward pass), on VGG16 or by counting passes.
+        conserves: what the relevance of all inputs sums to.
+    """
+
+    names: tuple[str, ...]
+    says: str
+    needs: str
+    cost: str
+    conserves: str
+
+
+_SCORE = "score, less what biases keep"
+
+CATALOG = (
+    Entry(("z", "epsilon"), "contributions of both signs, everywhere", "", "1.0", _SCORE),
+    Entry(("gamma",), "positive contributions favoured, everywhere", "", "1.7", _SCORE),
+    Entry(("zplus", "alpha1_beta0"), "positive contributions alone, everywhere", "", "1.6", _SCORE),
+    Entry(("alpha2_beta1",), "positive against negative contributions, everywhere", "", "2.3", _SCORE),
+    Entry(("w2", "flat"), "the weights, or the receptive field, alone", "", "1.4", "score"),
+    Entry(
+        ("cmp_a1", "cmp_a1_flat", "epsilon_plus", "epsilon_plus_flat"),
+        "dense epsilon, convolutions alpha1-beta0 (z+); `_flat`: flat at the first",
+        "",
+        "1.5",
+        _SCORE,
+    ),
+    Entry(
+        ("cmp_a2", "cmp_a2_flat", "epsilon_alpha2_beta1", "epsilon_alpha2_beta1_flat"),
+        "dense epsilon, convolutions alpha2-beta1; `_flat`: flat at the first",
+        "",
+        "2.0",
+        _SCORE,
+    ),
+    Entry(
+        ("epsilon_gamma_box", "lrp_overview"),
+        "epsilon above, gamma below, z-box at the pixels",
+        "`low=`, `high=` (else each sample's own)",
+        "1.5",
+        _SCORE,
+    ),
+    Entry(
+        ("deep_taylor", "deep_taylor_bounded"),
+        "z+ without bias inside, w^2 or z-box at the input",
+        "ReLUs; `low=`, `high=`",
+        "1.6",
+        "score",
+    ),
+    Entry(("attnlrp", "cp_lrp"), "for transformers: attention shared evenly, or constant", "", "1 to 2", _SCORE),
+    Entry(
+        ("gradient", "gradient_absolute", "gradient_squared", "gradient_l2"),
+        "df/dx: what would change the score",
+        "",
+        "1",
+        "nothing",
+    ),
+    Entry(("input_t_gradient",), "x df/dx", "", "1", "score, for ReLU networks without biases"),
+    Entry(
+        ("integrated_gradients",),
+        "gradients on the way from a baseline",
+        "a baseline",
+        "`steps` + 1 (65)",
+        "score less the baseline's",
+    ),
+    Entry(
+        ("smoothgrad", "vargrad", "smoothgrad_squared"),
+        "mean, variance, mean square under noise; around any method",
+        "",
+        "`samples` (50) times the method's",
+        "the mean: what the method's does",
+    ),
+    Entry(("guided_backprop", "deconvnet"), "positive signals through ReLUs", "ReLUs", "1", "nothing"),
+    Entry(("excitation_backprop",), "z+ without bias, begun at 1", "ReLUs", "1.6", "1"),
+    Entry(
+        ("deep_taylor_decomposition",),
+        "as `deep_taylor`, begun at max(score, 0)",
+        "ReLUs, no biases",
+        "1.6",
+        "max(score, 0)",
+    ),
+    Entry(
+        ("pattern_net", "pattern_attribution"),
+        "the signal that neurons detect",
+        "`fit(data)`; ReLUs, dense and convolutional",
+        "1",
+        "attribution: score, as far as signals make it",
+    ),
+    Entry(("grad_cam",), "where, in a coarse grid", "a convolution, one picture", "1", "nothing"),
+    Entry(
+        ("occlusion",), "what the score loses under a cover", "known sizes", "half of one per window (64)", "the sum of losses"
+    ),
+    Entry(("input", "random"), "the input itself; noise", "", "0.5", "nothing"),
+)
+
+
+def _gradient(take):
+    return lambda model, **parameters: methods.Gradient(model, take, **parameters)
+
+
+def _smooth(statistic):
+    return lambda model, **parameters: methods.SmoothGrad(model, statistic=statistic, **parameters)
+
+
+_METHODS: dict[str, Callable] = {
+    "gradient": methods.Gradient,
+    "gradient_absolute": _gradient("absolute"),
+    "gradient_squared": _gradient("squared"),
+    "gradient_l2": _gradient("l2"),
+    "input_t_gradient": methods.InputTimesGradient,
+    "integrated_gradients": methods.IntegratedGradients,
+    "smoothgrad": _smooth("mean"),
+    "vargrad": _smooth("variance"),
+    "smoothgrad_squared": _smooth("mean_square"),
+    "guided_backprop": methods.GuidedBackprop,
+    "deconvnet": methods.DeconvNet,
+    "excitation_backprop": methods.ExcitationBackprop,
+    "deep_taylor_decomposition": methods.DeepTaylor,
+    "pattern_net": methods.PatternNet,
+    "pattern_attribution": methods.PatternAttribution,
+    "grad_cam": methods.GradCAM,
+    "occlusion": methods.Occlusion,
+    "input": methods.Input,
+    "random": methods.Random,
+}
+
+
+def names():
+    """The names that `explainer` takes: presets, then methods."""
+    return (*presets.names(), *_METHODS)
+
+
+def explainer(name, model, **parameters):
+    """The preset's `Analyzer` or the method of that name.
+
+    Args:
+        name: one of `names`.
+        model: a built Keras 3 model.
+        **parameters: of the preset, or of the method.
+
+    Raises:
+        ValueError: for an unknown name, suggesting near ones.
+    """
+    if name in presets.names():
+        known, _ = presets.describe(name)
+        options = {key: parameters.pop(key) for key in list(parameters) if key not in known}
+        return Analyzer(model, presets.preset(name, **parameters), **options)
+    if name not in _METHODS:
+        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        raise ValueError(f"There is no preset or method {name!r}.{hint} There are: {', '.join(names())}.")
+    return _METHODS[name](model, **parameters)
+
+
+def markdown():
+    """The table in Markdown."""
+    lines = ["| preset or method | what it shows | needs | cost | sums to |", "|---|---|---|---|---|"]
+    for e in CATALOG:
+        lines.append(f"| {', '.join(f'`{n}`' for n in e.names)} | {e.says} | {e.needs or '-'} | {e.cost} | {e.conserves} |")
+    return "\n".join(lines)

@@ -1,0 +1,59 @@
+"""Explanations as Quantus asks for them.
+
+    import quantus, tf_lrp.quantus
+
+    metric = quantus.PixelFlipping()
+    metric(model, x_batch, y_batch, explain_func=tf_lrp.quantus.explain, explain_func_kwargs={"method": "cmp_a2_flat"})
+
+Quantus is not needed to import this: ``pip install "tf_lrp[quantus]"`` brings it along.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import numpy as np
+
+from tf_lrp.methods import catalog
+
+#: Explainers that are kept: a metric asks for many maps of few models.
+_KEPT = 4
+
+
+def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=False, batch_size=32, **parameters):
+    """The relevance of ``inputs`` for ``targets``: an ``explain_func`` of Quantus.
+
+    Args:
+        model: a built Keras 3 model. The explainer is kept and follows its weights, also as Quantus randomizes them.
+        inputs: array (N, ...), as the model takes it.
+        targets: N ints, the neuron to explain for each sample; None for the strongest.
+        method: a preset or method, one of `tf_lrp.methods.catalog.names`.
+        channel_sum: whether relevance is summed over the last axis, which is kept with size 1.
+        batch_size: samples that are explained at once.
+        **parameters: of the preset or method. ``fit=`` is the data that pattern methods estimate their patterns from. What
+            Quantus passes on its own behalf (``device``, ``softmax`` ...) is left aside.
+
+    Returns:
+        float32 array shaped like ``inputs``, in score units (as the method says).
+    """
+    parameters = {key: value for key, value in parameters.items() if key not in _OF_QUANTUS}
+    data = parameters.pop("fit", None)
+    try:
+        explainer = _explainer(model, method, tuple(sorted(parameters.items())))
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+        explainer = catalog.explainer(method, model, **parameters)
+    if data is not None and getattr(explainer, "patterns", True) is None:
+        explainer.fit(data)
+    selection = None if targets is None else np.asarray(targets).reshape(-1).astype(int)
+    relevance = explainer.analyze(np.asarray(inputs), selection, batch_size=batch_size, verbose=False)
+    return relevance.sum(axis=-1, keepdims=True) if channel_sum else relevance
+
+
+_OF_QUANTUS = {"device", "softmax", "channel_first", "model_predict_kwargs"}
+
+
+@functools.lru_cache(maxsize=_KEPT)
+def _explainer(model, method, parameters):
+    return catalog.explainer(method, model, **dict(parameters))
