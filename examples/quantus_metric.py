@@ -26,7 +26,7 @@ for method in ("cmp_a2_flat", "epsilon", "gradient", "random"):
         y_batch=np.full(len(x), triangle),
         s_batch=masks,
         explain_func=tf_lrp.quantus.explain,
-        explain_func_kwargs={"method": method, "channel_sum": True},
+        explain_func_kwargs={"method": method},
         channel_first=False,
     )
     print(f"{method:12} relevance mass on the triangle: {np.mean(scores):.0%}")

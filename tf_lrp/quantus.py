@@ -20,7 +20,7 @@ from tf_lrp.methods import catalog
 _KEPT = 4
 
 
-def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=False, batch_size=32, **parameters):
+def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=True, batch_size=32, **parameters):
     """The relevance of ``inputs`` for ``targets``: an ``explain_func`` of Quantus.
 
     Args:
@@ -28,13 +28,15 @@ def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=False, 
         inputs: array (N, ...), as the model takes it.
         targets: N ints, the neuron to explain for each sample; None for the strongest.
         method: a preset or method, one of `tf_lrp.methods.catalog.names`.
-        channel_sum: whether relevance is summed over the last axis, which is kept with size 1.
+        channel_sum: whether relevance of pictures, sequences and the like is summed over the last axis, which is kept with size
+            1. Quantus keeps channels first and cannot match relevance that has them last.
         batch_size: samples that are explained at once.
         **parameters: of the preset or method. ``fit=`` is the data that pattern methods estimate their patterns from. What
             Quantus passes on its own behalf (``device``, ``softmax`` ...) is left aside.
 
     Returns:
-        float32 array shaped like ``inputs``, in score units (as the method says).
+        float32 array (N, ..., 1) with ``channel_sum`` (tables: (N, features)), else shaped like ``inputs``; in score units (as
+        the method says).
     """
     parameters = {key: value for key, value in parameters.items() if key not in _OF_QUANTUS}
     data = parameters.pop("fit", None)
@@ -48,7 +50,7 @@ def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=False, 
         explainer.fit(data)
     selection = None if targets is None else np.asarray(targets).reshape(-1).astype(int)
     relevance = explainer.analyze(np.asarray(inputs), selection, batch_size=batch_size, verbose=False)
-    return relevance.sum(axis=-1, keepdims=True) if channel_sum else relevance
+    return relevance.sum(axis=-1, keepdims=True) if channel_sum and relevance.ndim > 2 else relevance
 
 
 _OF_QUANTUS = {"device", "softmax", "channel_first", "model_predict_kwargs"}

@@ -17,8 +17,8 @@ class GradCAM(Method):
     is shared evenly among the input's channels, so that summing over channels, as heatmaps do, gives it back. It says
     where, in a grid as coarse as A, and not what.
 
-    With global average pooling and one dense layer without bias on top, sum_k alpha_k A_kp is the relevance of A under
-    LRP-0, summed over channels; with other heads it is not.
+    Where global average pooling follows the convolution, df/dA_kp is the same at all places p, and sum_k alpha_k A_kp is the
+    relevance of A under LRP-0 above it, summed over channels; with other heads, or other rules, it is not.
 
     Args:
         model, **options: see `Method`. It takes one input of pictures, (N, H, W, C).

@@ -93,8 +93,11 @@ class IntegratedGradients(Method):
         arrays = []
         for leaf, tensor in zip(leaves, self._inputs.tensors, strict=True):
             array = np.asarray(leaf, tensor.dtype)
-            sample = tuple(1 if d is None else d for d in tensor.shape[1:])
-            if not np.isfinite(array).all() or np.broadcast_shapes(array.shape, (1, *sample))[1:] != sample:
+            sample = (1, *tensor.shape[1:])
+            fits = array.ndim <= len(sample) and all(
+                n in (1, d) or d is None for n, d in zip(array.shape[::-1], sample[::-1], strict=False)
+            )
+            if not fits or not np.isfinite(array).all():
                 raise ValueError(
                     f"baseline needs finite numbers that fit a sample of {tensor.name!r}, shape {tensor.shape[1:]}; "
                     f"got shape {array.shape}."

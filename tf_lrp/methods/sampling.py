@@ -1,4 +1,4 @@
-"""Loops over many passes whose results are summed: memory does not grow with their number."""
+"""Loops over many passes whose results are summed, so that memory does not grow with their number."""
 
 from __future__ import annotations
 
