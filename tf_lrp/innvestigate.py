@@ -16,7 +16,7 @@ import inspect
 
 import keras
 
-from tf_lrp import methods, select
+from tf_lrp import keras_internals, methods, select
 from tf_lrp import rules as R
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explainer import Explainer
@@ -366,7 +366,7 @@ def model_wo_softmax(model):
         ValueError: if there is no softmax at the output, or the model is neither.
     """
     advice = "Analyzer(model) and the methods in tf_lrp.methods leave a softmax out by themselves (strip_softmax=True)."
-    if not isinstance(model, keras.Model) or not getattr(model, "layers", None) or not hasattr(model, "operations"):
+    if not isinstance(model, keras.Model) or (keras_internals.functional_of(model) is None and model.built):
         raise ValueError(f"model_wo_softmax takes a Sequential or Functional model, got {type(model).__name__}. {advice}")
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("The model is not built: add a keras.Input, or call model.build(input_shape).")
