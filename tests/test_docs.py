@@ -51,6 +51,11 @@ def test_the_rule_of_ones_own(extending):
     assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
 
 
+def test_coming_from_innvestigate():
+    found = run("from-innvestigate.md", 1)
+    assert found["relevance"].shape == found["x"].shape
+
+
 def test_production(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     found = run("production.md", 4)

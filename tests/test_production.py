@@ -10,7 +10,6 @@ import pytest
 import tensorflow as tf
 from keras import layers as L
 from small_models import convnet, pictures, randomize
-from test_export import MODELS, analyzer_of, inputs_of
 
 import tf_lrp
 
@@ -26,13 +25,6 @@ def assert_close(found, expected, tolerance):
 def test_xla_on_every_preset(preset):
     expected = tf_lrp.Analyzer(convnet(), preset, jit_compile=False).analyze(pictures())
     assert_close(tf_lrp.Analyzer(convnet(), preset, jit_compile=True).analyze(pictures()), expected, 1e-5)
-
-
-@pytest.mark.parametrize("name", MODELS)
-def test_xla_on_every_kind_of_twin(name):
-    plain = analyzer_of(name)
-    x = list(inputs_of(plain, 2).values())
-    assert_close(analyzer_of(name, jit_compile=True).analyze(x), plain.analyze(x), 1e-4)
 
 
 def test_a_smaller_last_batch_is_not_compiled_again():

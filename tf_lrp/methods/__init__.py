@@ -1,6 +1,11 @@
-"""Methods besides LRP: derivatives, smoothing, patterns, decompositions, occlusion, references."""
+"""Methods besides LRP: derivatives, smoothing, patterns, decompositions, occlusion, references.
+
+tf_lrp.methods.GradCAM(model).analyze(x)
+tf_lrp.methods.explainer("grad_cam", model).analyze(x)    # the same; presets, too, by their names
+"""
 
 from tf_lrp.methods.cam import GradCAM
+from tf_lrp.methods.catalog import explainer
 from tf_lrp.methods.checks import MethodWarning
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
 from tf_lrp.methods.gradient import Gradient, InputTimesGradient
@@ -29,4 +34,5 @@ __all__ = [
     "Patterns",
     "Random",
     "SmoothGrad",
+    "explainer",
 ]

@@ -6,8 +6,17 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tf_lrp import methods, presets
+from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
+from tf_lrp.methods.cam import GradCAM
+from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
+from tf_lrp.methods.gradient import Gradient, InputTimesGradient
+from tf_lrp.methods.integrated import IntegratedGradients
+from tf_lrp.methods.occlusion import Occlusion
+from tf_lrp.methods.patterns import PatternAttribution, PatternNet
+from tf_lrp.methods.rectified import DeconvNet, GuidedBackprop
+from tf_lrp.methods.smooth import SmoothGrad
+from tf_lrp.methods.trivial import Input, Random
 
 
 @dataclass(frozen=True)
@@ -65,7 +74,7 @@ CATALOG = (
         "1.6",
         "score",
     ),
-    Entry(("attnlrp", "cp_lrp"), "for transformers: attention shared evenly, or constant", "", "1 to 2", _SCORE),
+    Entry(("attnlrp", "cp_lrp"), "for transformers: attention shared evenly, or constant", "", "1.0", _SCORE),
     Entry(
         ("gradient", "gradient_absolute", "gradient_squared", "gradient_l2"),
         "df/dx: what would change the score",
@@ -113,33 +122,33 @@ CATALOG = (
 
 
 def _gradient(take):
-    return lambda model, **parameters: methods.Gradient(model, take, **parameters)
+    return lambda model, **parameters: Gradient(model, take, **parameters)
 
 
 def _smooth(statistic):
-    return lambda model, **parameters: methods.SmoothGrad(model, statistic=statistic, **parameters)
+    return lambda model, **parameters: SmoothGrad(model, statistic=statistic, **parameters)
 
 
 _METHODS: dict[str, Callable] = {
-    "gradient": methods.Gradient,
+    "gradient": Gradient,
     "gradient_absolute": _gradient("absolute"),
     "gradient_squared": _gradient("squared"),
     "gradient_l2": _gradient("l2"),
-    "input_t_gradient": methods.InputTimesGradient,
-    "integrated_gradients": methods.IntegratedGradients,
+    "input_t_gradient": InputTimesGradient,
+    "integrated_gradients": IntegratedGradients,
     "smoothgrad": _smooth("mean"),
     "vargrad": _smooth("variance"),
     "smoothgrad_squared": _smooth("mean_square"),
-    "guided_backprop": methods.GuidedBackprop,
-    "deconvnet": methods.DeconvNet,
-    "excitation_backprop": methods.ExcitationBackprop,
-    "deep_taylor_decomposition": methods.DeepTaylor,
-    "pattern_net": methods.PatternNet,
-    "pattern_attribution": methods.PatternAttribution,
-    "grad_cam": methods.GradCAM,
-    "occlusion": methods.Occlusion,
-    "input": methods.Input,
-    "random": methods.Random,
+    "guided_backprop": GuidedBackprop,
+    "deconvnet": DeconvNet,
+    "excitation_backprop": ExcitationBackprop,
+    "deep_taylor_decomposition": DeepTaylor,
+    "pattern_net": PatternNet,
+    "pattern_attribution": PatternAttribution,
+    "grad_cam": GradCAM,
+    "occlusion": Occlusion,
+    "input": Input,
+    "random": Random,
 }
 
 
