@@ -74,8 +74,7 @@ def test_compiled(case):
     # XLA rounds otherwise: where denominators nearly vanish the last digits of the input matter as much.
     moved = analyzer.analyze(x * (1 + 1e-7 * np.sign(np.random.default_rng(0).normal(size=x.shape))), targets[:, 0])
     noise = np.abs(moved - expected).max() / np.abs(expected).max()
-    assert noise < 1e-3
-    assert_same(compiled.analyze(x, targets[:, 0]), expected, max(1e-5, 5 * noise))
+    assert_same(compiled.analyze(x, targets[:, 0]), expected, max(1e-5, min(5 * noise, 1e-4)))  # 7e-5 measured, on MobileNet
 
 
 SCRIPT = """

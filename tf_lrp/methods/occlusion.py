@@ -20,7 +20,8 @@ class Occlusion(Method):
     Args:
         model, **options: see `Method`.
         size: int, or one int per axis: edge of a window; an eighth of each axis (at least 1) by default.
-        stride: int or one per axis: step from window to window; by default ``size``. A last window ends at the border.
+        stride: int or one per axis: step from window to window; by default ``size``. A last window ends at the border; what
+            longer steps leave uncovered gets 0.
         value: float, what covers.
 
     It costs one forward pass per window.
