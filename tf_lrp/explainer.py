@@ -12,6 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals, neurons
+from tf_lrp.explanation_layer import ExplanationLayer
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.inputs import InputSpec
 
@@ -350,27 +351,6 @@ class Explainer:
                     f"There is no layer {name!r} below the explained outputs.{hint} The layers are: {', '.join(self._results)}."
                 )
         return names
-
-
-class ExplanationLayer(keras.layers.Layer):
-    """An explainer as a layer of a Functional model; its weights are those of the explained model.
-
-    Args:
-        explainer: `Explainer`.
-        layers, output, dtype: as for `Explainer.analyze`.
-    """
-
-    def __init__(self, explainer, layers=None, output=None, dtype=None):
-        # It casts nothing: the explainer reads inputs in the types that it needs.
-        super().__init__(autocast=False, dtype=explainer.twin.outputs[0].dtype)
-        self.explain = functools.partial(explainer, layers=layers, output=output, dtype=dtype)
-        self.twin = explainer.twin
-
-    def call(self, x, neuron_selection=None):
-        return self.explain(x, neuron_selection)
-
-    def get_config(self):
-        raise NotImplementedError("A model with an explanation in it is not saved by Keras: use the analyzer's export(path).")
 
 
 def propagate(probe, inputs, starts):
