@@ -75,8 +75,8 @@ METHOD = """\
   `create_analyzer(name, model)` and `analyze(x)`.
 - The same rules, but for constants such as epsilon and z-box bounds, have: {pairs}.
 - *Memory* is the peak of main memory (VmHWM) of a process that built the network and explained twice by that one method, less
-  the peak before the network was built: weights, what building and tracing need, and what a pass needs. On a GPU also the peak
-  of the library's own allocator.
+  the peak before the network was built: weights, what building and tracing need, and what a pass needs. *Whole* is the ratio
+  of the peaks with nothing taken off. On a GPU also the peak of the library's own allocator.
 """
 AXES = {"batch": "pictures in a batch", "size": "edge of the picture", "targets": "explained neurons of one picture"}
 
@@ -315,7 +315,9 @@ class Page:
         return lines
 
     def _memory(self, device):
-        lines = [f"MiB at a batch of {self.arguments.memory_batch}, and in brackets over the gradient's."]
+        lines = [
+            f"MiB at a batch of {self.arguments.memory_batch}, and in brackets over the gradient's, and so the whole process's."
+        ]
         for library in self.probes:
             order = ["gradient", *(m for m in METHODS[library] if m != "gradient")]
             rows = []
@@ -332,17 +334,20 @@ class Page:
         return lines
 
     def _megabytes(self, used, method):
-        def own(name):
+        def peaks(name):
+            """(without what the process held before, whole)"""
             entry = used.get(name, {})
             # A method that failed leaves the memory of its failure.
             if "memory" not in entry or "error" in entry["methods"][name]:
                 return None
-            return entry["memory"]["peak"] - entry["memory"]["before"]
+            return entry["memory"]["peak"] - entry["memory"]["before"], entry["memory"]["peak"]
 
-        value, base = own(method), own("gradient")
+        value, base = peaks(method), peaks("gradient")
         if value is None:
             return said(used.get(method, {}), method)
-        cell = f"{value:.0f}" + (f" ({value / base:.1f})" if base and method != "gradient" else "")
+        cell = f"{value[0]:.0f}"
+        if base is not None and method != "gradient":
+            cell += " ({:.2f}, whole {:.2f})".format(*(own / gradient for own, gradient in zip(value, base, strict=True)))
         device = used[method]["memory"]["device"]
         return cell if device is None else f"{cell}, GPU {device:.0f}"
 

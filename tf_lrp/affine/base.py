@@ -58,6 +58,13 @@ class Affine:
         """The kernel, where it depends on the inputs: a normalization's scale is a constant of the sample."""
         return self.kernel(dtype)
 
+    def factors(self, inputs, dtype):
+        """(kernel, scale) with z = scale * apply(inputs, kernel) + bias.
+
+        The scale is None, or a tensor that broadcasts against z: where that costs less than to multiply a large kernel by it.
+        """
+        return self.kernel_at(inputs, dtype), None
+
     def bias(self, inputs, kernel):
         """The bias as a tensor that broadcasts against z, or None.
 

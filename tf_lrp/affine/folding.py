@@ -5,9 +5,15 @@ Folded from the live variables at every call, so later changes of either layer s
 
 from __future__ import annotations
 
+import math
+
+import keras
 import tensorflow as tf
 
 from tf_lrp.affine.base import Weighted
+
+#: Pictures in a batch for which the outputs of a layer are counted, where they are weighed against its kernel.
+_USUAL_BATCH = 8
 
 
 class _Folded(Weighted):
@@ -51,6 +57,14 @@ class NormalizedOutput(_Folded):
     def kernel(self, dtype):
         scale, _ = self.normalization.channel_scale_and_shift(dtype)
         return self.scale_outputs(self.inner.kernel(dtype), scale)
+
+    def factors(self, inputs, dtype):
+        plain = self.inner.kernel(dtype)
+        outputs = self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
+        if None in outputs[1:] or _USUAL_BATCH * math.prod(outputs[1:]) > plain.shape.num_elements():
+            return super().factors(inputs, dtype)
+        scale, _ = self.normalization.channel_scale_and_shift(dtype)
+        return plain, self.per_channel(scale, len(outputs))
 
     def bias(self, inputs, kernel):
         rank = inputs[0].shape.rank

@@ -30,10 +30,12 @@ class Propagation:
     def __init__(self, affine, rule, inputs, dtype, nonnegative=False, known=NOTHING):
         self.affine, self.rule, self.inputs = affine, rule, inputs
         self.nonnegative, self.only_positive, self.cut_off = nonnegative, known.only_positive, known.cut_off
-        self.kernel = affine.kernel_at(inputs, dtype)
-        self.bias = affine.bias(inputs, self.kernel)
-        self._sums = []  # per term (graph, z): the passes of several targets share the denominators
-        z = self._forward()
+        self.dtype = dtype
+        with _after(inputs[0]):
+            self.kernel, _ = affine.factors(inputs, dtype)
+            self.bias = affine.bias(inputs, self.kernel)
+            self._sums = []  # per term (graph, z): the passes of several targets share the denominators
+            z = self._forward()
         self.z = tf.nn.relu(z) if self.cut_off else z
 
     def _forward(self):
@@ -42,7 +44,27 @@ class Propagation:
             self._sums = [(_graph(), self._sum_of(term)) for term in self._terms()]
             z = sum(found for _, found in self._sums)
             return z if self._terms()[0].bias is not None else _plus(z, self.bias)
-        return _plus(self.affine.apply(self.inputs, self.kernel), self.bias)
+        return _plus(self._applied(identity, identity), self.bias)
+
+    def _applied(self, of_activation, of_kernel):
+        """sum_i f(a_i) g(w_ij)"""
+        kernel, scale = self._mapped_kernel(of_kernel)
+        z = self.affine.apply(_mapped(of_activation, self.inputs), kernel)
+        return z if scale is None else scale * z
+
+    def _transposed(self, of_kernel, quotient):
+        """sum_j g(w_ij) q_j for each input: a list."""
+        kernel, scale = self._mapped_kernel(of_kernel)
+        return transpose(self.affine, self.inputs, kernel, quotient if scale is None else scale * quotient)
+
+    def _mapped_kernel(self, of_kernel):
+        """(kernel, scale or None) of a term.
+
+        Folded anew wherever it is needed: kept from the way forward, the kernels of all layers would be held at once.
+        """
+        if of_kernel is identity:
+            return self.affine.factors(self.inputs, self.dtype)
+        return of_kernel(self.affine.kernel_at(self.inputs, self.dtype)), None
 
     def _terms(self):
         terms = self.rule.terms(self.nonnegative)
@@ -62,10 +84,7 @@ class Propagation:
         derived = denominators.from_others(term, self.z, earlier) if earlier else None
         if derived is not None:
             return derived
-        total = sum(
-            self.affine.apply(_mapped(of_activation, self.inputs), of_kernel(self.kernel))
-            for of_activation, of_kernel in term.parts
-        )
+        total = sum(self._applied(of_activation, of_kernel) for of_activation, of_kernel in term.parts)
         return _plus(total, self._bias_of(term))
 
     def _sums_of(self, terms, relevance):
@@ -105,8 +124,7 @@ class Propagation:
                 total = _added(total, leftover)
             for of_activation, of_kernel in term.parts:
                 with _after(relevance):
-                    mapped_kernel = of_kernel(self.kernel)
-                shares = transpose(self.affine, self.inputs, mapped_kernel, quotient)
+                    shares = self._transposed(of_kernel, quotient)
                 if of_activation is not ones:
                     shares = [of_activation(x) * share for x, share in zip(self.inputs, shares, strict=True)]
                 total = _added(total, shares)
