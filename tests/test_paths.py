@@ -13,7 +13,7 @@ from small_models import convnet, pictures, randomize
 from test_export import MODELS, analyzer_of, inputs_of
 
 import tf_lrp
-from tf_lrp import model_zoo, select, twins
+from tf_lrp import model_zoo, presets, select, twins
 from tf_lrp.rules import Epsilon, WinnerTakesAll
 
 NETWORKS = {"shapes": None, "squeezenet": "squeezenet_v1_1", "mobilenet_v1_025": "mobilenet_v1_025_224"}
@@ -51,6 +51,19 @@ def test_without_any_graph(case):
     explain, _ = analyzer._way("index", None, None, 0)
     _, (relevance,) = explain([tf.constant(x)], tf.constant(targets[:, 0], tf.int32))
     assert_same(relevance, expected)
+
+
+def test_every_preset_for_a_batch_of_known_size():
+    """What TensorFlow's optimizer makes of a graph depends on what it knows of shapes: with all known it reorders sums."""
+    padded = [L.ZeroPadding2D(1), L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU()]
+    model = keras.Sequential([keras.Input((8, 8, 3)), *padded, L.Conv2D(40, 3), L.BatchNormalization(), L.ReLU()])
+    model.add(L.GlobalAveragePooling2D())
+    model.add(L.Dense(3))
+    randomize(model, 0)
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 3)).astype("float32")
+    for name in presets.names():
+        analyzer = tf_lrp.Analyzer(model, name, jit_compile=False)
+        assert_same(tf.function(analyzer.__call__)(tf.constant(x)), analyzer.analyze(x))
 
 
 def test_many_targets(case):

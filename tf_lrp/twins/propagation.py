@@ -31,11 +31,10 @@ class Propagation:
         self.affine, self.rule, self.inputs = affine, rule, inputs
         self.nonnegative, self.only_positive, self.cut_off = nonnegative, known.only_positive, known.cut_off
         self.dtype = dtype
-        with _after(inputs[0]):
-            self.kernel, _ = affine.factors(inputs, dtype)
-            self.bias = affine.bias(inputs, self.kernel)
-            self._sums = []  # per term (graph, z): the passes of several targets share the denominators
-            z = self._forward()
+        self.kernel, _ = affine.factors(inputs, dtype)
+        self.bias = affine.bias(inputs, self.kernel)
+        self._sums = []  # per term (graph, z): the passes of several targets share the denominators
+        z = self._forward()
         self.z = tf.nn.relu(z) if self.cut_off else z
 
     def _forward(self):
