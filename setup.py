@@ -22,7 +22,8 @@ setup(
         "litert": _LITERT,
         "zarr": ["zarr>=3"],
         "quantus": ["quantus>=0.6"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3", "quantus>=0.6"],
+        "tune": ["optuna>=4"],
+        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3", "quantus>=0.6", "optuna>=4"],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
 )

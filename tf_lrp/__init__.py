@@ -14,11 +14,13 @@ _HOMES = {
     "UnsupportedLayerError": "errors",
     "preset": "presets",
     "register_twin": "twins",
+    "tune": "tuning",
     **{
         name: name
         for name in (
             "callbacks",
             "data",
+            "evaluation",
             "heatmap",
             "innvestigate",
             "methods",
@@ -26,6 +28,7 @@ _HOMES = {
             "presets",
             "rules",
             "select",
+            "tuning",
             "twins",
         )
     },

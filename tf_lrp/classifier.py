@@ -16,7 +16,7 @@ from tf_lrp import model_zoo
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.pictures import file_name_part, prepare
 
-#: Side of the pictures for a model from a file that takes pictures of any size.
+#: Side of the pictures for a model from a file that takes pictures of any size, unless another is wanted.
 ANY_SIZE = 224
 
 
@@ -46,7 +46,7 @@ def load(model, weights=None, class_file=None, preparation=None, size=None):
             go without.
         class_file: path of a file with the names of the classes, see `read_class_names`.
         preparation: for a file, one of `pictures.PREPARATIONS`; by default "none".
-        size: for a file of a model of any size, the side of its pictures; by default `ANY_SIZE`.
+        size: side of the pictures, or (height, width), for a network that takes any; by default its own, or `ANY_SIZE`.
 
     Raises:
         ValueError: no such network or file, no classifier of pictures, or options that do not fit it.
@@ -80,13 +80,25 @@ def _known(name, weights):
     return known
 
 
+def _sides(size):
+    """(height, width) of a number or a pair."""
+    return (size, size) if isinstance(size, int) else tuple(size)
+
+
 def _from_zoo(name, weights, preparation, size):
     known = _known(name, weights)
-    if preparation is not None or size is not None:
-        option = "--size" if preparation is None else "--preprocess"
-        raise ValueError(f"{option} is for models from files: {known.name} of the zoo has its own preprocessing and size.")
+    if preparation is not None:
+        raise ValueError(f"--preprocess is for models from files: {known.name} of the zoo has its own preprocessing.")
     head = "sigmoid" if known.name == "shapes" else "softmax"  # the scores below it are explained, both are shown
-    return model_zoo.load(known.name, weights=weights, output=head), known.size, known.preprocess, known.class_names
+    sides = known.size if size is None else _sides(size)
+    shape = {} if sides == known.size else {"input_shape": (*sides, 3)}
+    try:
+        network = model_zoo.load(known.name, weights=weights, output=head, **shape)
+    except (TypeError, ValueError) as error:
+        if not shape:
+            raise
+        raise ValueError(f"{known.name} cannot take pictures of {sides[0]} x {sides[1]}: {error}") from error
+    return network, sides, known.preprocess, known.class_names
 
 
 def load_model(model, weights=None):
@@ -135,9 +147,11 @@ def _from_file(path, weights, preparation, size):
             f"{', '.join(map(str, shapes))}. Use tf_lrp.Analyzer in Python for other models."
         )
     _, *sides, channels = shapes[0]
-    if size is not None and any(side not in (None, size) for side in sides):
-        raise ValueError(f"--size {size} does not fit: {path} takes pictures of {sides[0]} x {sides[1]}.")
-    sides = tuple(side or size or ANY_SIZE for side in sides)
+    wanted = _sides(ANY_SIZE if size is None else size)
+    if size is not None and any(side not in (None, w) for side, w in zip(sides, wanted, strict=True)):
+        given = size if isinstance(size, int) else f"{wanted[0]} x {wanted[1]}"
+        raise ValueError(f"--size {given} does not fit: {path} takes pictures of {sides[0]} x {sides[1]}.")
+    sides = tuple(side or w for side, w in zip(sides, wanted, strict=True))
     preparation = "none" if preparation is None else preparation
 
     def prepared(pictures):
@@ -255,13 +269,46 @@ def read_class_names(path):
     return names
 
 
-def _imagenet_names():
-    """The names that Keras publishes beside its weights; None where they cannot be downloaded."""
+def class_index(classes, class_file=None):
+    """What the annotations of a data set can call the classes of a network: names and synonyms, WordNet's numbers.
+
+    Args:
+        classes: `Classes`.
+        class_file: the file of class names; one like Keras's imagenet_class_index.json also says the numbers. Without it they
+            are Keras's own for a network with 1000 classes, where they can be downloaded.
+
+    Returns:
+        dict from lower-case names, words parted by single spaces, to class indices; a name that two classes share is left out.
+    """
+    ids = _imagenet_ids() if class_file is None and len(classes.names) == 1000 else None
+    if class_file is not None and Path(class_file).suffix.lower() == ".json":
+        data = json.loads(Path(class_file).read_text(encoding="utf-8-sig"))
+        if isinstance(data, dict):
+            ids = [entry[0] if isinstance(entry, list) else None for entry in (data[str(k)] for k in range(len(data)))]
+    places = {}
+    for k, name in enumerate(classes.names):
+        for text in {name, *_synonyms(name), *((ids[k],) if ids and ids[k] else ())}:
+            places.setdefault(_plain(text), []).append(k)
+    return {text: found[0] for text, found in places.items() if len(found) == 1}
+
+
+def _imagenet():
+    """[(WordNet's number, name)] as Keras publishes them; None where they cannot be downloaded."""
     try:
         decoded = keras.applications.imagenet_utils.decode_predictions(np.eye(1000), top=1)
     except Exception:  # Keras reports a failed download as a bare Exception; names are a convenience
         return None
-    return [name for ((_, name, _),) in decoded]
+    return [(number, name) for ((number, name, _),) in decoded]
+
+
+def _imagenet_names():
+    known = _imagenet()
+    return known and [name for _, name in known]
+
+
+def _imagenet_ids():
+    known = _imagenet()
+    return known and [number for number, _ in known]
 
 
 # ---- explaining -----------------------------------------------------------------------------------------------------

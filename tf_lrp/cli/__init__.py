@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli import explain, export, listing  # each adds its commands to the app
+from tf_lrp.cli import evaluate, explain, export, listing, report, tune  # each adds its commands to the app
 from tf_lrp.cli.terminal import app
 
-__all__ = ["app", "explain", "export", "listing"]
+__all__ = ["app", "evaluate", "explain", "export", "listing", "report", "tune"]
 
 
 def _version(wanted: bool):

@@ -106,7 +106,7 @@ def explain(
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Side of the pictures for a FILE.keras of any size.", show_default=False),
+        typer.Option(min=1, metavar="PIXELS", help="Side of the pictures, for a network that takes any.", show_default=False),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")] = 16,
     cmap: Annotated[

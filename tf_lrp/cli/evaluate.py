@@ -1,0 +1,253 @@
+"""`tf-lrp evaluate`: how good explanations are, on annotated pictures."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.terminal import (
+    SOME_FAILED,
+    Debug,
+    app,
+    console_of,
+    errors_end_the_command,
+    import_tensorflow,
+    write_line,
+)
+
+evaluate = typer.Typer(
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Measure explanations on annotated pictures: where they land, what they foretell, what they depend on.",
+)
+app.add_typer(evaluate, name="evaluate")
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="A network of the zoo, or a saved Keras model, FILE.keras.",
+        show_default=False,
+    ),
+]
+Data = Annotated[
+    str,
+    typer.Option(
+        "--data",
+        "-d",
+        metavar="KIND:PATH",
+        help="imagenet:DIR (ILSVRC2012 validation pictures with XML boxes), voc:DIR, coco:DIR or coco:FILE.json, "
+        "mosaic:FILE.json, or shapes (drawn here; shapes:200 for that many).",
+        show_default=False,
+    ),
+]
+Out = Annotated[
+    Path,
+    typer.Option(
+        "--out", "-o", metavar="DIR", help="Folder for tables, figures and the log from which an interrupted run goes on."
+    ),
+]
+Presets = Annotated[
+    str,
+    typer.Option(
+        "--presets",
+        "-p",
+        metavar="NAMES",
+        help="Presets and methods, parted by commas; parameters behind a colon (cmp_a2:epsilon=0.1); FILE.json; all: all LRP "
+        "presets, guided backprop, pattern attribution, gradient times input; presets: all LRP presets.",
+    ),
+]
+Weights = Annotated[
+    str | None,
+    typer.Option(metavar="FILE|WORD", help="File with weights; imagenet, what Keras publishes; or random.", show_default=False),
+]
+ClassNames = Annotated[
+    Path | None,
+    typer.Option(
+        "--classes",
+        metavar="FILE",
+        help="Class names: a text file with one a line, a JSON list, or Keras's imagenet_class_index.json.",
+        show_default=False,
+    ),
+]
+Preprocess = Annotated[
+    str | None,
+    typer.Option(metavar="HOW", help="How FILE.keras wants its pixels: none, 0..1, -1..1, caffe, torch.", show_default=False),
+]
+Size = Annotated[
+    int | None,
+    typer.Option(min=1, metavar="PIXELS", help="Side of the pictures, for a network that takes any.", show_default=False),
+]
+Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N usable pictures.", show_default=False)]
+BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")]
+
+
+@contextmanager
+def _study(model, data, out, weights, classes, preprocess, size, limit, batch_size):
+    """The `Study` that the options speak of; below its results, what was left out."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from tf_lrp import classifier
+    from tf_lrp.evaluation.datasets import open_dataset
+    from tf_lrp.evaluation.study import Study
+
+    kind = data.partition(":")[0]
+    if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized
+        size = next(iter(open_dataset(data))).read().shape[:2]
+    network = classifier.load(model, weights, classes, preprocess, size)
+    named = kind in ("imagenet", "voc", "coco")
+    index = classifier.class_index(network.classes, classes) if named else None
+    dataset = open_dataset(data, index)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console_of(stderr=True),
+        transient=True,
+    ) as bar:
+        task = bar.add_task(f"{model} on {data}", total=min(len(dataset), limit or len(dataset)))
+
+        def progress(done, skipped):
+            found = f" ({skipped} measured before)" if skipped else ""
+            bar.update(task, completed=done, description=f"{model} on {data}{found}")
+
+        out.mkdir(parents=True, exist_ok=True)
+        yield Study(network, model, data, dataset, out, batch_size, limit, progress)
+
+
+def _show(study, tables, paths):
+    """The tables, what was left out, and where everything lies."""
+    console = console_of()
+    for table in tables:
+        write_line(console, f"\n{table.markdown()}")
+    for name, why in study.failed.items():
+        write_line(console, f"{name} could not explain this network: {why}", style="yellow")
+    for line in study.problem_counts():
+        write_line(console, f"left out: {line}", style="yellow")
+    write_line(console, f"{len(paths)} files in {study.out}")
+    if study.failed:
+        raise typer.Exit(SOME_FAILED)
+
+
+@evaluate.command()
+def localization(
+    model: Model,
+    data: Data,
+    out: Out = Path("tf-lrp-evaluation"),
+    presets: Presets = "all",
+    weights: Weights = None,
+    classes: ClassNames = None,
+    preprocess: Preprocess = None,
+    size: Size = None,
+    limit: Limit = None,
+    batch_size: BatchSize = 16,
+    top_k: Annotated[int, typer.Option(min=1, metavar="K", help="Pixels of the top-k intersection.")] = 1000,
+    tolerance: Annotated[int, typer.Option(min=0, metavar="PIXELS", help="By which the pointing game may miss.")] = 0,
+    debug: Debug = False,
+):
+    """How much relevance lies on the object: Table I and Fig. 3 of Kohlbrenner et al. 2020.
+
+    Exit code: 0 all methods were measured, 1 some cannot explain this network, 2 the command itself was wrong.
+    """
+    with errors_end_the_command(debug):
+        import_tensorflow()
+        from tf_lrp.evaluation import evaluations
+
+        with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
+            tables, paths = evaluations.localization(study, presets, preset_of, top_k, tolerance)
+        _show(study, tables, paths)
+
+
+@evaluate.command()
+def context(
+    model: Model,
+    data: Data,
+    out: Out = Path("tf-lrp-evaluation"),
+    weights: Weights = None,
+    classes: ClassNames = None,
+    preprocess: Preprocess = None,
+    size: Size = None,
+    limit: Limit = None,
+    batch_size: BatchSize = 16,
+    debug: Debug = False,
+):
+    """Does the network look at the object or at its surroundings? Fig. 2 of Kohlbrenner et al. 2020."""
+    with errors_end_the_command(debug):
+        import_tensorflow()
+        from tf_lrp.evaluation import evaluations
+
+        with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
+            tables, paths = evaluations.context(study)
+        _show(study, tables, paths)
+
+
+@evaluate.command()
+def perturbation(
+    model: Model,
+    data: Data,
+    out: Out = Path("tf-lrp-evaluation"),
+    presets: Presets = "all",
+    weights: Weights = None,
+    classes: ClassNames = None,
+    preprocess: Preprocess = None,
+    size: Size = None,
+    limit: Limit = None,
+    batch_size: BatchSize = 16,
+    patch: Annotated[
+        int | None,
+        typer.Option(
+            min=1, metavar="PIXELS", help="Edge of a patch; an eighth of the picture if left out.", show_default=False
+        ),
+    ] = None,
+    replacement: Annotated[
+        str, typer.Option(metavar="HOW", help="What replaces a patch: negate, mean, blur, noise or dataset_mean.")
+    ] = "negate",
+    steps: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Patches that are replaced; all if left out.", show_default=False)
+    ] = None,
+    debug: Debug = False,
+):
+    """What the strongest score loses while patches are replaced, the most or the least relevant first; AOPC."""
+    with errors_end_the_command(debug):
+        import_tensorflow()
+        from tf_lrp.evaluation import evaluations
+
+        with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
+            tables, paths = evaluations.perturbation(study, presets, preset_of, patch, replacement, steps)
+        _show(study, tables, paths)
+
+
+@evaluate.command()
+def sanity(
+    model: Model,
+    data: Data,
+    out: Out = Path("tf-lrp-evaluation"),
+    presets: Presets = "all",
+    weights: Weights = None,
+    classes: ClassNames = None,
+    preprocess: Preprocess = None,
+    size: Size = None,
+    limit: Limit = None,
+    batch_size: BatchSize = 16,
+    noise: Annotated[
+        float,
+        typer.Option(min=1e-6, metavar="SHARE", help="Radius of the noise of sensitivity, in ranges of the network's input."),
+    ] = 0.02,
+    draws: Annotated[int, typer.Option(min=1, metavar="N", help="Noisy copies of each picture.")] = 5,
+    debug: Debug = False,
+):
+    """What explanations hold and depend on: completeness, sparseness, randomized weights, another class, small noise."""
+    with errors_end_the_command(debug):
+        import_tensorflow()
+        from tf_lrp.evaluation import evaluations
+
+        with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
+            tables, paths = evaluations.sanity(study, presets, preset_of, noise, draws)
+        _show(study, tables, paths)

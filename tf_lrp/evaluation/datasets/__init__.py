@@ -1,0 +1,82 @@
+"""Annotated pictures for measuring where relevance lands: which classes a picture shows, and which pixels each covers.
+
+    dataset = open_dataset("voc:~/data/VOCdevkit", split="test")
+    for picture in dataset:
+        shown = prepared(dataset, picture, (224, 224))     # image, labels, masks as the network gets them; None if unusable
+    dataset.problems                                       # what was left out, and why
+
+A picture or annotation that cannot be used never ends a run and is never dropped silently: it is a `Problem`. NumPy and
+Pillow are enough, except for `Shapes`, whose pictures come from the model zoo.
+"""
+
+from __future__ import annotations
+
+from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, Picture, Prepared, Problem, Region, lookup, prepared
+from tf_lrp.evaluation.datasets.coco import COCO
+from tf_lrp.evaluation.datasets.imagenet import ImageNet
+from tf_lrp.evaluation.datasets.mosaic import Mosaic
+from tf_lrp.evaluation.datasets.shapes import Shapes
+from tf_lrp.evaluation.datasets.voc import VOC
+
+__all__ = [
+    "COCO",
+    "KINDS",
+    "VOC",
+    "AnnotationError",
+    "Dataset",
+    "ImageNet",
+    "Mosaic",
+    "Picture",
+    "Prepared",
+    "Problem",
+    "Region",
+    "Shapes",
+    "lookup",
+    "open_dataset",
+    "prepared",
+]
+
+
+def _shapes(number, **options):
+    if not number:
+        return Shapes(**options)
+    if not number.isdecimal():
+        raise ValueError(f'Drawn shapes are named "shapes" or "shapes:NUMBER_OF_PICTURES"; got "shapes:{number}".')
+    return Shapes(int(number), **options)
+
+
+#: What precedes the colon -> (class or function of what follows it, whether it takes an index of classes).
+KINDS = {
+    "imagenet": (ImageNet, True),
+    "voc": (VOC, True),
+    "coco": (COCO, True),
+    "mosaic": (Mosaic, False),
+    "shapes": (_shapes, False),
+}
+
+
+def open_dataset(text, index=None, **options):
+    """A data set by its kind and place.
+
+    Args:
+        text: "imagenet:FOLDER", "voc:FOLDER", "coco:FOLDER_OR_FILE.json", "mosaic:FILE.json", "shapes" or "shapes:NUMBER".
+        index: mapping from class names to the network's output neurons, see `lookup`. Mosaics and shapes do without: their
+            annotations are output neurons already.
+        **options: of the data set's class, such as ``split`` of `VOC`.
+
+    Returns:
+        `Dataset`.
+
+    Raises:
+        ValueError: unknown kind, no place, an index that is needed and absent, or no such data set at that place.
+        FileNotFoundError: no such file or folder.
+    """
+    kind, _, place = text.partition(":")
+    if kind not in KINDS:
+        raise ValueError(f"A data set is named KIND:PLACE with KIND one of {', '.join(KINDS)}; got {text!r}.")
+    opener, takes_index = KINDS[kind]
+    if not place and kind != "shapes":
+        raise ValueError(f'The place of the data set is missing; write "{kind}:PATH".')
+    if takes_index:
+        options["index"] = index
+    return opener(place, **options)

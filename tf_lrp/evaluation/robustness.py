@@ -1,0 +1,129 @@
+"""What an explanation owes the model: to account for its score, and to change no more than the input does."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+
+class Sensitivity(NamedTuple):
+    """How far a map moves under noise, relative to its own size.
+
+    Attributes:
+        maximum, average: (N,), over the draws.
+    """
+
+    maximum: np.ndarray
+    average: np.ndarray
+
+
+def explained_neurons(explainer, x, neuron_selection=None):
+    """The neuron that is explained for each sample, as ints that stay the same when inputs or weights change.
+
+    Args:
+        explainer: a `tf_lrp.explainer.Explainer` for a model with one output (N, neurons).
+        x: array (N, ...).
+        neuron_selection: None or "max_activation" (the strongest at ``x``), an int, or ints (N,).
+
+    Returns:
+        int array (N,).
+
+    Raises:
+        ValueError: for any other selection.
+    """
+    samples = len(x)
+    if neuron_selection is None or (isinstance(neuron_selection, str) and neuron_selection == "max_activation"):
+        scores = explainer.with_output(x, verbose=False)[0]
+        if scores.ndim > 2:
+            raise ValueError(f"The explained output needs shape (N, neurons), for an index to name one; it has {scores.shape}.")
+        return scores.reshape(samples, -1).argmax(axis=1)
+    values = np.asarray(neuron_selection)
+    if values.dtype.kind not in "iu" or values.shape not in ((), (samples,)):
+        raise ValueError(f"neuron_selection is None, an index, or one for each of {samples} samples; got {neuron_selection!r}.")
+    return np.broadcast_to(values, (samples,))
+
+
+def completeness(explainer, x, neuron_selection=None, *, batch_size=None):
+    """|sum_i R_i - f(x)| / |f(x)|: which part of the score the relevance does not account for.
+
+    Args:
+        explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
+        x: array (N, ...).
+        neuron_selection: None (the strongest), an int, or ints (N,).
+        batch_size: instead of the explainer's own.
+
+    Returns:
+        (N,) float64 from 0, all of it is accounted for. For a score of 0: 0 if relevance sums to 0 too, else infinity.
+
+    Raises:
+        ValueError: for any other selection.
+
+    Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (completeness); Bach et al. 2015 (conservation).
+    """
+    neurons = explained_neurons(explainer, x, neuron_selection)
+    scores, relevance = explainer.with_output(x, neurons, batch_size=batch_size)
+    scores = np.take_along_axis(scores.reshape(len(neurons), -1).astype("float64"), neurons[:, None], axis=1)[:, 0]
+    missed = np.abs(relevance.reshape(len(neurons), -1).sum(axis=1, dtype="float64") - scores)
+    quotient = np.divide(missed, np.abs(scores), out=np.full_like(missed, np.inf), where=scores != 0)
+    return np.where(missed == 0, 0.0, quotient)
+
+
+def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0, batch_size=None):
+    """max and mean over d of ||R(x + d) - R(x)|| / ||R(x)||, with d uniform in [-radius, radius] for each element.
+
+    The norm is Euclidean, over all elements. The neuron that is strongest at x is explained throughout.
+
+    Args:
+        explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
+        x: array (N, ...).
+        neuron_selection: None (the strongest), an int, or ints (N,).
+        radius: float > 0, in units of ``x``.
+        draws: noisy copies of each sample.
+        seed: int. Noise depends on it and on the sample's place in ``x``, not on ``batch_size``.
+        batch_size: noisy copies that are explained at once; by default as many as the explainer's own.
+
+    Returns:
+        `Sensitivity` of float64 arrays (N,); NaN where the map at x is zero everywhere.
+
+    Raises:
+        ValueError: for any other selection, a radius or a number of draws that is not positive.
+
+    Source: Yeh et al. 2019, "On the (in)fidelity and sensitivity of explanations"; there not relative to ||R(x)||.
+    """
+    if not 0 < radius < float("inf"):
+        raise ValueError(f"radius needs a finite number > 0, got {radius!r}.")
+    for name, value in (("draws", draws), ("batch_size", explainer.batch_size if batch_size is None else batch_size)):
+        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+            raise ValueError(f"{name} needs an integer >= 1, got {value!r}.")
+    neurons = explained_neurons(explainer, x, neuron_selection).astype("int32")
+    maps = explainer.analyze(x, neurons, batch_size=batch_size)
+    x = np.asarray(x).astype(maps.dtype, copy=False)  # noise upon integers would be rounded away
+
+    @tf.function(autograph=False)
+    def moved(values, selection, base, places):
+        """(|R(x + d) - R(x)|, |R(x)|) for each noisy copy."""
+
+        def draw(place):
+            bounds = {"minval": -radius, "maxval": radius}
+            return tf.random.stateless_uniform(values.shape[1:], tf.stack([seed, place]), **bounds, dtype=values.dtype)
+
+        noisy = values + tf.map_fn(draw, places, fn_output_signature=values.dtype)
+        change = explainer(noisy, selection) - base
+        return _norm(change), _norm(base)
+
+    found, total = [], len(x) * draws
+    size = min(explainer.batch_size if batch_size is None else batch_size, total)
+    for start in range(0, total, size):
+        # A smaller last batch is filled up, so that nothing is compiled anew.
+        places = np.minimum(np.arange(start, start + size), total - 1).astype("int32")
+        chosen = places // draws
+        found.append(np.stack(moved(*map(tf.constant, (x[chosen], neurons[chosen], maps[chosen], places)))))
+    change, size_of_map = np.concatenate(found, axis=1)[:, :total].reshape(2, len(x), draws)
+    ratio = np.divide(change, size_of_map, out=np.full_like(change, np.nan), where=size_of_map > 0)
+    return Sensitivity(ratio.max(axis=1), ratio.mean(axis=1))
+
+
+def _norm(r):
+    return tf.sqrt(tf.reduce_sum(tf.cast(r, tf.float64) ** 2, axis=list(range(1, r.shape.rank))))

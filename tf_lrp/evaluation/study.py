@@ -1,0 +1,211 @@
+"""One evaluation from beginning to end: a network, an annotated data set, methods, a folder that keeps what was measured."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tf_lrp import classifier as classifiers
+from tf_lrp import heatmap, presets, sheet
+from tf_lrp.analyzer import Analyzer
+from tf_lrp.evaluation import runs
+from tf_lrp.evaluation.summary import write_json
+from tf_lrp.methods import catalog
+from tf_lrp.methods.gradient import Gradient
+
+#: What Table I of Kohlbrenner et al. 2020 compares with LRP, and the gradient times the input.
+BESIDE_LRP = ("guided_backprop", "pattern_attribution", "input_t_gradient")
+#: Pictures from which methods that learn patterns do so, and whose mean colour covers others.
+FIRST = 64
+
+
+def methods_of(text):
+    """The names of methods in a list of names parted by commas.
+
+    Args:
+        text: names of `catalog.names`, presets with parameters or in a FILE.json (see `explainer_of`); "all" stands for all
+            presets and `BESIDE_LRP`, "presets" for all presets. A comma before PARAMETER=VALUE parts parameters.
+
+    Returns:
+        tuple of str, each once.
+    """
+    parts = []
+    for part in text.split(","):
+        if parts and "=" in part and ":" not in part:
+            parts[-1] += f",{part.strip()}"
+        else:
+            parts.append(part.strip())
+    groups = {"all": (*presets.names(), *BESIDE_LRP), "presets": presets.names()}
+    names = tuple(dict.fromkeys(name for part in parts if part for name in groups.get(part, (part,))))
+    if not names:
+        raise ValueError("Expected the names of presets or methods, parted by commas, or all; got none.")
+    return names
+
+
+@dataclass
+class Study:
+    """What an evaluation is about.
+
+    Attributes:
+        classifier: `classifier.Classifier`.
+        network, data: what they are called in tables.
+        dataset: `datasets.Dataset`.
+        out: folder for results; an interrupted evaluation goes on from it.
+        batch_size: pictures that are explained at once.
+        limit: number of pictures; None for all.
+        progress: called with the number of pictures done and, of these, found in the folder.
+    """
+
+    classifier: classifiers.Classifier
+    network: str
+    data: str
+    dataset: object
+    out: Path
+    batch_size: int = 16
+    limit: int | None = None
+    progress: Callable[[int, int], None] = lambda done, skipped: None
+    failed: dict[str, str] = field(default_factory=dict)
+
+    def batches(self, limit=None):
+        limits = [n for n in (limit, self.limit) if n is not None]
+        return runs.batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))
+
+    def first_pictures(self):
+        """uint8 (n, height, width, 3): what is learned of a data set is learned from its first pictures."""
+        images = [image for batch in self.batches(FIRST) for image in batch.images]
+        if not images:
+            raise ValueError(
+                f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}."
+            )
+        return np.stack(images)
+
+    def explainers(self, methods, parse):
+        """The explainers of the methods that suit the network; `failed` tells why the others do not.
+
+        Args:
+            methods: names.
+            parse: text -> (preset, label), for presets that are not in the catalog under that name.
+
+        Returns:
+            dict name -> `Explainer`.
+
+        Raises:
+            ValueError: none of them suits it.
+        """
+        found = {}
+        for name in methods:
+            try:
+                found[name] = self._explainer(name, parse)
+            except (ValueError, TypeError, NotImplementedError) as error:
+                if name not in catalog.names():
+                    raise  # a typing error, not a method that cannot explain this network
+                self.failed[name] = str(error)
+        if not found:
+            raise ValueError(f"None of the methods can explain this network: {next(iter(self.failed.values()))}")
+        return found
+
+    def _explainer(self, name, parse):
+        if name not in catalog.names():
+            return Analyzer(self.classifier.model, parse(name)[0], batch_size=self.batch_size, verbose=False)
+        explainer = catalog.explainer(name, self.classifier.model, batch_size=self.batch_size, verbose=False)
+        if getattr(explainer, "patterns", True) is None:
+            explainer.fit(self.classifier.prepare(self.first_pictures()))
+        return explainer
+
+    def log(self, kind, **settings):
+        """The `runs.Log` of one kind of evaluation in the folder."""
+        weights = hashlib.sha256()
+        for array in self.classifier.model.get_weights():
+            weights.update(np.ascontiguousarray(array).tobytes())
+        configuration = {
+            "kind": kind,
+            "network": self.network,
+            "weights": weights.hexdigest()[:16],
+            "data": self.data,
+            "size": list(self.classifier.size),
+            "batch size": self.batch_size,
+            "pictures": self.limit,
+            **settings,
+        }
+        return runs.Log(self.out / f"{kind}.jsonl", configuration), configuration
+
+    def measure(self, methods, log):
+        """Runs the methods over the data set.
+
+        Raises:
+            ValueError: no picture could be used.
+        """
+        runs.run(self.batches(), methods, log, self.progress)
+        if log.empty:
+            raise ValueError(
+                f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}."
+            )
+
+    def problem_counts(self):
+        """What was left out of the data set, by kind: list of str."""
+        return [f"{count} x {what}" for what, count in Counter(p.what for p in self.dataset.problems).most_common()]
+
+    def write(self, kind, title, configuration, tables, figures, examples=(), notes=()):
+        """Writes tables as Markdown, CSV and JSON, with all that the report shows; the paths written.
+
+        Args:
+            kind: also the beginning of the files' names.
+            title: of the evaluation.
+            configuration: from `log`.
+            tables: of `summary.Table`.
+            figures, examples: (file name, caption), which are in the folder already.
+            notes: lines.
+        """
+        notes = [*notes, *(f"{name} could not explain this network: {why}" for name, why in self.failed.items())]
+        left_out = self.problem_counts()
+        if left_out:
+            notes.append(f"Left out: {', '.join(left_out)}.")
+        text = "\n".join([f"# {title}\n", *(table.markdown() for table in tables), *(f"{note}\n" for note in notes)])
+        paths = [self.out / f"{kind}.md", self.out / f"{kind}.json"]
+        paths[0].write_text(text, encoding="utf-8")
+        for n, table in enumerate(tables):
+            paths.append(self.out / (f"{kind}.csv" if n == 0 else f"{kind}-{n + 1}.csv"))
+            paths[-1].write_text(table.csv(), encoding="utf-8")
+        versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+        write_json(
+            paths[1],
+            {
+                "kind": kind,
+                "title": title,
+                "configuration": configuration,
+                "versions": {"tf_lrp": importlib.metadata.version("tf_lrp"), **versions},
+                "tables": [table.data() for table in tables],
+                "figures": [{"file": file, "caption": caption} for file, caption in figures],
+                "examples": [{"file": file, "caption": caption} for file, caption in examples],
+                "problems": [{"name": p.name, "what": p.what, "detail": p.detail} for p in self.dataset.problems],
+                "notes": notes,
+            },
+        )
+        return [*paths, *(self.out / file for file, _ in (*figures, *examples))]
+
+    def examples(self, explainers, count=3, at_most=8):
+        """Writes a sheet of heatmaps: the first pictures, each with its first class, by the first methods; its name."""
+        chosen = dict(itertools.islice(explainers.items(), at_most))
+        rows, titles = [], []
+        for batch in self.batches(count):
+            maps = {
+                name: explainer.analyze(self.classifier.prepare(batch.images), batch.labels[:, 0])
+                for name, explainer in chosen.items()
+            }
+            for i, image in enumerate(batch.images):
+                rows.append([image, *(heatmap.to_rgb(maps[name][i : i + 1], "bwr", percentile=99.5)[0] for name in chosen)])
+                titles.append(self.classifier.classes.short[batch.labels[i, 0]])
+        heatmap.save(sheet.grid(rows, titles, ["picture", *chosen], cell_size=160), self.out / "examples.png")
+        return "examples.png"
+
+
+def scores_of(model):
+    """The model up to its scores: without a softmax or sigmoid at the end."""
+    return Gradient(model).twin

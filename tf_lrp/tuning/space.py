@@ -1,0 +1,308 @@
+"""The presets that a search may try: segments of the network, candidate rules for each, ranges of their parameters."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+
+from tf_lrp import rules as R
+from tf_lrp import select
+from tf_lrp.graph import canonize, unroll
+from tf_lrp.graph.facts import gather
+from tf_lrp.presets import Preset
+
+#: Candidate rule -> (its parameter or None, whether the parameter is searched on a logarithmic scale, value -> rule).
+_CANDIDATES = {
+    "epsilon": ("epsilon", True, R.Epsilon),
+    "relative_epsilon": ("epsilon", True, lambda epsilon: R.Epsilon(epsilon, norm_scale=True)),
+    "gamma": ("gamma", True, R.Gamma),
+    "alpha_beta": ("alpha", False, lambda alpha: R.AlphaBeta(alpha, alpha - 1.0)),
+    "zplus": (None, False, R.ZPlus),
+    "z": (None, False, R.ZRule),
+    "flat": (None, False, R.Flat),
+    "wsquare": (None, False, R.WSquare),
+}
+_INPUT_RULES = ("none", "flat", "wsquare", "zbox")
+_SEGMENTS = ("upper", "top", "lower")
+
+_START = {"lower_layers": 0, "top": "epsilon", "top_epsilon": 1e-6, "top_layers": 0, "fold_batchnorm": True}
+_FLAT = {"input": "flat", "input_layers": 1, "upper": "alpha_beta"}
+#: Named presets as parameters; `epsilon_gamma_box` up to its stabilizers of 1e-6.
+_KNOWN = {
+    "cmp_a2_flat": {**_START, **_FLAT, "upper_alpha": 2.0},
+    "cmp_a1_flat": {**_START, **_FLAT, "upper_alpha": 1.0},
+    "epsilon_gamma_box": {**_START, "input": "zbox", "upper": "gamma", "upper_gamma": 0.25},
+    "epsilon": {**_START, "input": "none", "upper": "epsilon", "upper_epsilon": 1e-6},
+}
+
+
+def _upper():
+    return {"epsilon": (1e-6, 1.0), "gamma": (0.01, 10.0), "alpha_beta": (1.0, 4.0), "zplus": ()}
+
+
+def _lower():
+    return {"gamma": (0.01, 10.0), "alpha_beta": (1.0, 4.0), "zplus": ()}
+
+
+def _top():
+    return {"epsilon": (1e-6, 1.0)}
+
+
+@dataclass(frozen=True)
+class Space:
+    """Presets of four segments; the first that a layer belongs to gives its rule:
+
+    1. the first ``input_layers`` convolutions, by one of the ``input`` rules ("none": there is no such segment, "zbox": it is
+       one layer);
+    2. the last ``top_layers`` layers with weights, by the ``top`` rule, for networks that end in convolutions;
+    3. the next ``lower_layers`` convolutions from the input on, by the ``lower`` rule;
+    4. all other convolutions by the ``upper`` rule, and all other layers (the dense ones) by the ``top`` rule.
+
+    Layers are counted as `tf_lrp.select.first` and `last` do. Candidate rules are written {name: (smallest, largest)} with the
+    range of their parameter, or {name: ()} for rules without; a range of one value fixes it. They are
+
+    ====================  ======================================================================
+    ``epsilon``           `Epsilon(epsilon)`, epsilon on a logarithmic scale, in units of z
+    ``relative_epsilon``  `Epsilon(epsilon, norm_scale=True)`, in units of each layer's root mean square of z
+    ``gamma``             `Gamma(gamma)`, on a logarithmic scale
+    ``alpha_beta``        `AlphaBeta(alpha, alpha - 1)`, alpha >= 1
+    ``zplus z``           `ZPlus()`, `ZRule()`, no parameter
+    ``flat wsquare``      `Flat()`, `WSquare()`, no parameter
+    ====================  ======================================================================
+
+    Args:
+        top, upper, lower: candidate rules of these segments.
+        input: names out of "none", "flat", "wsquare", "zbox".
+        input_layers, lower_layers, top_layers: (smallest, largest) number of layers.
+        kind: what the first segments are made of: "conv", or "weights" for a network without convolutions.
+        fold_batchnorm: values of the analyzer's option of this name. A preset cannot hold it (it is about the graph, not about
+            rules), so it is True unless told otherwise; see `options`.
+        low, high: bounds of "zbox", as for `tf_lrp.rules.ZBox`.
+
+    Raises:
+        ValueError: for unknown rules and ranges that are none.
+
+    Example:
+        >>> Space(upper={"gamma": (0.1, 1), "zplus": ()}, input=("flat",), input_layers=(1, 6))
+    """
+
+    top: Mapping[str, tuple] = field(default_factory=_top)
+    upper: Mapping[str, tuple] = field(default_factory=_upper)
+    lower: Mapping[str, tuple] = field(default_factory=_lower)
+    input: tuple[str, ...] = _INPUT_RULES
+    input_layers: tuple[int, int] = (1, 3)
+    lower_layers: tuple[int, int] = (0, 6)
+    top_layers: tuple[int, int] = (0, 0)
+    kind: str = "conv"
+    fold_batchnorm: tuple[bool, ...] = (True,)
+    low: float | tuple | None = None
+    high: float | tuple | None = None
+
+    def __post_init__(self):
+        for segment in _SEGMENTS:
+            given = getattr(self, segment)
+            object.__setattr__(self, segment, _candidates(segment, given))
+        for name, least in (("input_layers", 1), ("lower_layers", 0), ("top_layers", 0)):
+            object.__setattr__(self, name, _counts(name, getattr(self, name), least))
+        for name, known in (("input", _INPUT_RULES), ("fold_batchnorm", (True, False))):
+            given = getattr(self, name)
+            chosen = (given,) if isinstance(given, (str, bool)) else tuple(given)
+            if not chosen or any(value not in known for value in chosen) or len(set(chosen)) < len(chosen):
+                raise ValueError(f"{name} needs different ones out of {', '.join(map(repr, known))}; got {given!r}.")
+            object.__setattr__(self, name, chosen)
+        if self.kind not in select.KINDS:
+            raise ValueError(f"kind needs one of {', '.join(select.KINDS)}; got {self.kind!r}.")
+        box = R.ZBox(self.low, self.high)  # complains about bounds that are no box, and makes tuples of arrays
+        object.__setattr__(self, "low", box.low)
+        object.__setattr__(self, "high", box.high)
+
+    @classmethod
+    def for_model(cls, model, **changes):
+        """The default space with the numbers of layers that a model has.
+
+        Flat may reach a third of the convolutions, the boundary between lower and upper ones lie at any of them. If there is
+        no dense layer, up to two layers at the end may be the top; if there is no convolution, all segments are of dense
+        layers, and the top is the last.
+
+        Args:
+            model: a built Keras model.
+            **changes: arguments of `Space` that are to be different.
+        """
+        facts = gather(canonize(unroll(model)))
+        kind = "conv" if any("conv" in of_node.kinds for of_node in facts) else "weights"
+        depth = max((of_node.upstream[kind] + 1 for of_node in facts if kind in of_node.kinds), default=1)
+        ends_dense = any("dense" in of_node.kinds for of_node in facts)
+        top_layers = (1, 1) if kind == "weights" else (0, 0) if ends_dense else (0, min(2, depth))
+        layers = {"input_layers": (1, max(1, depth // 3)), "lower_layers": (0, depth - 1), "top_layers": top_layers}
+        return cls(**{**layers, "kind": kind, **changes})
+
+    # -- points of the space ------------------------------------------------------------------------------------------
+
+    def suggest(self, trial):
+        """The parameters of a trial: its ``suggest_...`` methods are asked for those that matter, given the others.
+
+        Args:
+            trial: optuna.Trial, or anything with its methods ``suggest_categorical``, ``suggest_int``, ``suggest_float``.
+
+        Returns:
+            dict for `preset`, ready for JSON.
+        """
+        found = {"input": trial.suggest_categorical("input", self.input)}
+        if found["input"] in ("flat", "wsquare"):
+            found["input_layers"] = trial.suggest_int("input_layers", *self.input_layers)
+        found["lower_layers"] = trial.suggest_int("lower_layers", *self.lower_layers)
+        for segment in _SEGMENTS if found["lower_layers"] else _SEGMENTS[:2]:
+            candidates = getattr(self, segment)
+            rule = found[segment] = trial.suggest_categorical(segment, tuple(candidates))
+            parameter, log, _ = _CANDIDATES[rule]
+            if parameter is not None:
+                name = f"{segment}_{parameter}" if rule != "relative_epsilon" else f"{segment}_relative_epsilon"
+                found[name] = trial.suggest_float(name, *candidates[rule], log=log)
+        found["top_layers"] = trial.suggest_int("top_layers", *self.top_layers)
+        found["fold_batchnorm"] = trial.suggest_categorical("fold_batchnorm", self.fold_batchnorm)
+        return found
+
+    def preset(self, parameters, name="tuned"):
+        """The preset with these parameters: a pure function, so that every trial can be made again.
+
+        Args:
+            parameters: dict as `suggest` returns it, or a trial.
+            name: of the preset.
+
+        Returns:
+            `tf_lrp.Preset`.
+
+        Raises:
+            ValueError: for parameters that are missing, unknown or outside the space.
+        """
+        p = self.check(parameters)
+        chosen = {segment: _rule(segment, p) for segment in _SEGMENTS if segment in p}
+        below = {"none": 0, "zbox": 1}.get(p["input"], p.get("input_layers"))
+        entries = []
+        if below:
+            rule = {"flat": R.Flat, "wsquare": R.WSquare}.get(p["input"], lambda: R.ZBox(self.low, self.high))()
+            entries.append((select.first(below, kind=self.kind), rule))
+        if p["top_layers"]:
+            entries.append((select.last(p["top_layers"]), chosen["top"]))
+        if p["lower_layers"]:
+            entries.append((select.first(below + p["lower_layers"], kind=self.kind), chosen["lower"]))
+        entries += [(select.kind(self.kind), chosen["upper"]), (select.all(), chosen["top"])]
+        return Preset(tuple(entries), name)
+
+    def options(self, parameters):
+        """What the analyzer has to be told besides the preset: ``{}``, or ``{"fold_batchnorm": False}``."""
+        return {} if self.check(parameters)["fold_batchnorm"] else {"fold_batchnorm": False}
+
+    def check(self, parameters):
+        """The parameters as a dict, if they are a point of this space.
+
+        Raises:
+            ValueError: otherwise.
+        """
+        if not isinstance(parameters, Mapping):
+            return self.suggest(parameters)
+        found = self.suggest(_Given(parameters))
+        unknown = sorted(set(parameters) - set(found))
+        if unknown:
+            raise ValueError(f"The parameters {', '.join(unknown)} mean nothing beside {found}: leave them out.")
+        return found
+
+    def known(self):
+        """The named presets that lie in this space, as dict name -> parameters."""
+        return {name: dict(p) for name, p in _KNOWN.items() if self.kind == "conv" and self._holds(p)}
+
+    def _holds(self, parameters):
+        try:
+            self.check(parameters)
+        except ValueError:
+            return False
+        return True
+
+    def to_dict(self):
+        """The space as a dict for JSON; ``Space(**d)`` is its inverse."""
+        return asdict(self)
+
+    def __str__(self):
+        return "\n".join(f"{f.name}: {getattr(self, f.name)}" for f in fields(self))
+
+
+class _Given:
+    """Answers as a trial would, from parameters that are known already."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    def _value(self, name):
+        if name not in self.parameters:
+            raise ValueError(f"The parameter {name!r} is missing among {dict(self.parameters)}.")
+        return self.parameters[name]
+
+    def suggest_categorical(self, name, choices):
+        value = self._value(name)
+        if value not in choices:
+            raise ValueError(f"{name} is one of {', '.join(map(repr, choices))} in this space; got {value!r}.")
+        return value
+
+    def suggest_float(self, name, low, high, *, log=False):
+        value = self._value(name)
+        if not _is_number(value) or not low <= value <= high:
+            raise ValueError(f"{name} is a number from {low} to {high} in this space; got {value!r}.")
+        return value
+
+    def suggest_int(self, name, low, high):
+        value = self.suggest_float(name, low, high)
+        if value != int(value):
+            raise ValueError(f"{name} is a whole number; got {value!r}.")
+        return int(value)
+
+
+def _rule(segment, parameters):
+    name = parameters[segment]
+    parameter, _, make = _CANDIDATES[name]
+    if parameter is None:
+        return make()
+    return make(parameters[f"{segment}_{name if name == 'relative_epsilon' else parameter}"])
+
+
+def _candidates(segment, given):
+    unknown = [name for name in given if name not in _CANDIDATES]
+    if unknown or not given or not isinstance(given, Mapping):
+        raise ValueError(
+            f"The segment {segment} needs candidates {{rule: (smallest, largest)}} with rules out of "
+            f"{', '.join(_CANDIDATES)}; got {given!r}."
+        )
+    checked = {}
+    for name, bounds in given.items():
+        parameter, log, _ = _CANDIDATES[name]
+        bounds = tuple(bounds or ())
+        if parameter is None:
+            if bounds:
+                raise ValueError(f"{name} has no parameter: write {{{name!r}: ()}}; got {bounds} for the segment {segment}.")
+            checked[name] = ()
+            continue
+        least = 1.0 if parameter == "alpha" else 0.0
+        if (
+            len(bounds) != 2
+            or not all(map(_is_number, bounds))
+            or not least <= bounds[0] <= bounds[1]
+            or (log and not bounds[0])
+        ):
+            beginning = ">= 1" if parameter == "alpha" else "> 0"
+            raise ValueError(
+                f"{name} needs a range (smallest, largest) of its {parameter}, {beginning}, for the segment {segment}; "
+                f"got {bounds}."
+            )
+        checked[name] = tuple(map(float, bounds))
+    return checked
+
+
+def _counts(name, given, least):
+    bounds = (given, given) if isinstance(given, int) else tuple(given)
+    if len(bounds) != 2 or any(type(n) is not int for n in bounds) or not least <= bounds[0] <= bounds[1]:
+        raise ValueError(f"{name} needs (smallest, largest) number of layers, from {least} on; got {given!r}.")
+    return bounds
+
+
+def _is_number(value):
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
