@@ -3,8 +3,8 @@
     python benchmarks/evaluation_cost.py --data DIR [--network squeezenet] [--pictures 1000] [--preset cmp_a1] [--turns 3]
 
 DIR holds the networks' ``*.weights.npz``. Pictures are noise with a rectangle of a quarter as mask, one class each: what is in
-them makes no difference to the time. Both ways start from uint8 pictures in memory and take turns in one process; printed are the
-seconds of each turn and the median of their ratios.
+them makes no difference to the time. Both ways start from uint8 pictures in memory and take turns in one process; printed are
+the seconds of each turn and the median of their ratios.
 """
 
 from __future__ import annotations
@@ -18,7 +18,11 @@ import numpy as np
 from tf_lrp import Analyzer, model_zoo
 from tf_lrp.evaluation import runs, tasks
 
-WEIGHTS = {"squeezenet": "squeezenet_v1_1", "mobilenet_v1_025": "mobilenet_v1_025_224", "mobilenet_v2_100": "mobilenet_v2_100_224"}
+WEIGHTS = {
+    "squeezenet": "squeezenet_v1_1",
+    "mobilenet_v1_025": "mobilenet_v1_025_224",
+    "mobilenet_v2_100": "mobilenet_v2_100_224",
+}
 
 
 def main():

@@ -160,6 +160,7 @@ def invoke(*arguments):
 COMMAND = ("localization", "--model", "shapes", "--data", "shapes:14", "--presets", "cmp_a1,gradient", "--batch-size", 4)
 
 
+@pytest.mark.slow
 def test_localization_against_analyzing_one_by_one(tmp_path):
     found = invoke(*COMMAND, "--out", tmp_path, "--top-k", 50)
     assert found.exit_code == 0, found.output

@@ -97,7 +97,9 @@ def _from_zoo(name, weights, preparation, size):
     except (TypeError, ValueError) as error:
         if not shape:
             raise
-        raise ValueError(f"{known.name} cannot take pictures of {sides[0]} x {sides[1]}: {error}") from error
+        raise ValueError(
+            f"--size {sides[0]} x {sides[1]} does not fit: {known.name} takes no such pictures ({error})."
+        ) from error
     return network, sides, known.preprocess, known.class_names
 
 
