@@ -502,12 +502,12 @@ from metric_of_tuning import strength
 measured, calls = search.Measurer.__call__, []
 def killing(self, *arguments):
     calls.append(1)
-    if len(calls) == 15:  # two references, twelve trials
+    if len(calls) == 12:  # two references, nine trials
         os.kill(os.getpid(), signal.SIGKILL)
     return measured(self, *arguments)
 search.Measurer.__call__ = killing
 arrays = np.load(f"{folder}/data.npz")
-search.tune(keras.models.load_model(f"{folder}/model.keras"), Data(arrays["x"], arrays["targets"]), strength, budget=16,
+search.tune(keras.models.load_model(f"{folder}/model.keras"), Data(arrays["x"], arrays["targets"]), strength, budget=12,
             out=f"{folder}/out", references=["cmp_a1_flat", "epsilon"], progress=False)
 """
 
@@ -538,29 +538,29 @@ def test_a_killed_search_goes_on_to_what_an_uninterrupted_one_finds(tmp_path, mo
     url = f"sqlite:///{tmp_path / 'out' / 'study.sqlite3'}"
     (study,) = optuna.get_all_study_summaries(url)
     states = [t.state.name for t in optuna.load_study(study_name=study.study_name, storage=url).trials]
-    assert states == ["COMPLETE"] * 14 + ["RUNNING"]
+    assert states == ["COMPLETE"] * 11 + ["RUNNING"]
 
     how = {"references": ["cmp_a1_flat", "epsilon"], "progress": False}
     plain = Data(data.x, data.targets)
-    whole = tune(model, plain, strength, budget=16, **how)
+    whole = tune(model, plain, strength, budget=12, **how)
     calls, measured = [], search.Measurer.__call__
     monkeypatch.setattr(search.Measurer, "__call__", lambda *a: (calls.append(1), measured(*a))[1])
-    went_on = tune(model, plain, strength, budget=16, out=tmp_path / "out", **how)
-    assert len(calls) == 4
+    went_on = tune(model, plain, strength, budget=12, out=tmp_path / "out", **how)
+    assert len(calls) == 3
     assert without_times(went_on.trials) == without_times(whole.trials)
     assert without_times(went_on.references) == without_times(whole.references)
     # What was found is what the sampler learns from: with other values it would have tried something else.
-    other = tune(model, plain, few, budget=16, **how)
+    other = tune(model, plain, few, budget=12, **how)
     assert [r["parameters"] for r in other.trials][-1] != [r["parameters"] for r in whole.trials][-1]
 
     calls.clear()
-    tune(model, plain, strength, budget=16, out=tmp_path / "out", **how)
+    tune(model, plain, strength, budget=12, out=tmp_path / "out", **how)
     assert not calls
-    more = tune(model, plain, strength, budget=17, out=tmp_path / "out", **how)
+    more = tune(model, plain, strength, budget=13, out=tmp_path / "out", **how)
     assert len(calls) == 1
-    assert [r["number"] for r in more.trials] == list(range(17))
+    assert [r["number"] for r in more.trials] == list(range(13))
     late = tune(model, plain, strength, budget=99, out=tmp_path / "out", timeout=0, **how)
-    assert len(late.trials) == 17
+    assert len(late.trials) == 13
 
 
 def test_a_search_of_something_else_is_refused(tmp_path, model, data):

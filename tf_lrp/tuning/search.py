@@ -41,7 +41,8 @@ def tune(
     The references are measured first. Those that lie in the space also tell the sampler (Optuna's tree-structured Parzen
     estimator) where to begin. A trial is one preset, measured on all the data; one that fails is kept with its error. Every
     trial builds an analyzer of its own, as its rules are part of the compiled graph: that costs a few seconds for a deep
-    network.
+    network. TensorFlow keeps what belongs to each custom gradient that was ever traced, some megabytes for every trial, until
+    the process ends; a very long search is better split into several calls with ``out``.
 
     The winner was chosen by these very data: what it is worth is measured on others, see `Tuned.validate`.
 
