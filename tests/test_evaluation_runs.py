@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from tf_lrp import cli, model_zoo
-from tf_lrp.evaluation import localization, published, results, runs, study, summary
+from tf_lrp.evaluation import localization, perturbation, published, results, runs, study, summary
+from tf_lrp.evaluation.complexity import sparseness
 from tf_lrp.evaluation.datasets import Shapes
 from tf_lrp.methods import catalog
 
@@ -247,6 +248,60 @@ def test_context_covers_the_object_and_all_but_the_object(tmp_path):
     assert overall[1][0] == pytest.approx(np.mean(changes["object"]), rel=1e-3)
     assert overall[2][0] == pytest.approx(np.mean(changes["context"]), rel=1e-3)
     assert overall[3] == len(changes["object"])
+
+
+def test_perturbation_follows_the_strongest_score(tmp_path):
+    command = (
+        "perturbation",
+        "--model",
+        "shapes",
+        "--data",
+        "shapes:5",
+        "--presets",
+        "cmp_a1",
+        "--batch-size",
+        4,
+        "--patch",
+        24,
+    )
+    found = invoke(*command, "--steps", 6, "--out", tmp_path)
+    assert found.exit_code == 0, found.output
+    data = json.loads((tmp_path / "perturbation.json").read_text())
+    model, prepare = model_zoo.load("shapes", output="logits"), model_zoo.entry("shapes").preprocess
+    explainer, lost = catalog.explainer("cmp_a1", model), {"morf": [], "lerf": []}
+    for picture in Shapes(5):
+        x = prepare(picture.read()[None])
+        target = int(np.asarray(model(x))[0].argmax())
+        for order, values in lost.items():
+            curves = perturbation.flip(
+                model, x, explainer.analyze(x, target), target, patch=24, steps=6, order=order, replacement="mean"
+            )
+            values.append(curves.aopc[0])
+    rows = {row[0]: row[1:] for row in data["tables"][0]["rows"]}
+    assert rows["cmp_a1"][0][0] == pytest.approx(np.mean(lost["morf"]), rel=1e-3)
+    assert rows["cmp_a1"][1][0] == pytest.approx(np.mean(lost["lerf"]), rel=1e-3, abs=1e-3)
+    assert rows["cmp_a1"][2][0] == pytest.approx(np.mean(lost["morf"]) - np.mean(lost["lerf"]), rel=1e-3)
+    assert rows["random order"][2] == [0, 0]
+
+
+@pytest.mark.slow
+def test_sanity_tells_a_map_that_depends_on_weights_from_one_that_does_not(tmp_path):
+    command = ("sanity", "--model", "shapes", "--data", "shapes:4", "--presets", "gradient,input", "--batch-size", 4)
+    found = invoke(*command, "--draws", 2, "--out", tmp_path)
+    assert found.exit_code == 0, found.output
+    held, depends = json.loads((tmp_path / "sanity.json").read_text())["tables"]
+    rows = {row[0]: dict(zip(depends["columns"][1:], row[1:], strict=True)) for row in depends["rows"]}
+    randomized, other = "rank correlation, all layers randomized", "rank correlation, random class"
+    assert rows["input"][randomized][0] == rows["input"][other][0] == pytest.approx(1)
+    assert abs(rows["gradient"][randomized][0]) < 0.2 and rows["gradient"][other][0] < 0.6
+    assert {row[0] for row in held["rows"]} == {"gradient", "input"}
+    log = runs.Log(tmp_path / "sanity.jsonl", json.loads((tmp_path / "sanity.jsonl").open().readline())["configuration"])
+    maps = catalog.explainer("gradient", model_zoo.load("shapes")).analyze(
+        model_zoo.entry("shapes").preprocess(np.stack([p.read() for p in Shapes(4)]))
+    )
+    order = [name for m in log.of("gradient") for name in m.names]
+    expected = dict(zip([p.name for p in Shapes(4)], np.asarray(sparseness(maps.sum(axis=-1))), strict=True))
+    np.testing.assert_allclose(results.pictures(log, "gradient")["sparseness"], [expected[n] for n in order], rtol=1e-4)
 
 
 # ---- names, errors, the paper ----------------------------------------------------------------------------------------

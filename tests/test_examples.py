@@ -18,6 +18,7 @@ FINDS = {
         (r'"slow" in the slow burst: (\d+)%.*sensor: (\d+)%', (20, 70)),  # by chance 5 and 25
         (r'"fast" in the fast burst: (\d+)%.*sensor: (\d+)%', (20, 70)),
     ],
+    "tune_preset": [(r"tuned +positive relevance on the object, new pictures: (\d+)%", (50,))],
     "volumes": [(r"in the blob: (\d+)%; the blob is 0", (50,)), (r"strongest voxel in the blob: (\d+)%", (80,))],
     "tabular": [(r"debt and late payments together: (\d+)%", (65,))],  # by chance 33
     "several_inputs": [

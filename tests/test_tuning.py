@@ -253,7 +253,7 @@ def naive_aopc(model, x, target, r):
     changed, scores = x.copy(), [float(model(x[np.newaxis])[0, target])]
     for start in range(0, 64, 4):
         for i, j in places[start : start + 4]:
-            changed[i : i + edge, j : j + edge] *= -1
+            changed[i : i + edge, j : j + edge] = x.mean(axis=(0, 1))
         scores.append(float(model(changed[np.newaxis])[0, target]))
     return np.mean([scores[0] - score for score in scores])
 

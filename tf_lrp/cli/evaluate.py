@@ -207,8 +207,8 @@ def perturbation(
         ),
     ] = None,
     replacement: Annotated[
-        str, typer.Option(metavar="HOW", help="What replaces a patch: negate, mean, blur, noise or dataset_mean.")
-    ] = "negate",
+        str, typer.Option(metavar="HOW", help="What replaces a patch: mean, blur, noise, dataset_mean or negate.")
+    ] = "mean",
     steps: Annotated[
         int | None, typer.Option(min=1, metavar="N", help="Patches that are replaced; all if left out.", show_default=False)
     ] = None,

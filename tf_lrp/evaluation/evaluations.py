@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tf_lrp.evaluation import figures, results, tasks
+from tf_lrp.evaluation import figures, published, results, tasks
 from tf_lrp.evaluation.study import methods_of, scores_of
 
 
@@ -26,10 +26,11 @@ def localization(study, methods, parse, top_k=1000, tolerance=0):
     prepare = study.classifier.prepare
     study.measure({name: tasks.of_localization(e, prepare, top_k, tolerance) for name, e in explainers.items()}, log)
     names = list(explainers)
-    tables = results.localization(log, names, study.data, study.network)
+    paper = published.localization(study.data.partition(":")[0], study.network)
+    tables = results.localization(log, names, study.title, paper)
     order = [row[0] for row in tables[0].rows if row[0] != results.UNIFORM]
     curves = results.localization_curves(log, order)
-    title = f"{study.network} on {study.data}"
+    title = study.title
     drawn = [
         ("localization_by_size.png", "Inside-total relevance ratio by size of the object (Fig. 3 of Kohlbrenner et al. 2020)."),
         ("localization_mu_w.png", "Weighted ratio with standard errors; 1 is relevance spread evenly."),
@@ -58,15 +59,15 @@ def context(study):
     colour = study.first_pictures().mean(axis=(0, 1, 2), dtype=np.float64)
     log, configuration = study.log("context", colour=[round(c, 3) for c in colour.tolist()])
     study.measure({"model": tasks.of_context(scores_of(study.classifier.model), study.classifier.prepare, colour)}, log)
-    table, curves = results.context(log, "model", study.data, study.network)
-    title = f"{study.network} on {study.data}"
+    table, curves = results.context(log, "model", study.title)
+    title = study.title
     file = "context.png"
     figures.context(study.out / file, {f"{key} covered": curve for key, curve in curves.items()}, title=title)
     caption = "Mean change of the score by the object's size, with one standard deviation (Fig. 2 of Kohlbrenner et al. 2020)."
     return [table], study.write("context", f"Object or context: {title}", configuration, [table], [(file, caption)])
 
 
-def perturbation(study, methods, parse, patch=None, replacement="negate", steps=None):
+def perturbation(study, methods, parse, patch=None, replacement="mean", steps=None):
     """What the strongest score loses while patches are replaced, in the order of their relevance.
 
     Args:
@@ -90,8 +91,8 @@ def perturbation(study, methods, parse, patch=None, replacement="negate", steps=
     asked = {name: tasks.of_perturbation(e, model, prepare, **options) for name, e in explainers.items()}
     asked[results.RANDOM] = tasks.of_perturbation(None, model, prepare, **options)
     study.measure(asked, log)
-    table, curves = results.perturbation(log, list(asked), study.data, study.network)
-    order, title, drawn = [row[0] for row in table.rows], f"{study.network} on {study.data}", []
+    table, curves = results.perturbation(log, list(asked), study.title)
+    order, title, drawn = [row[0] for row in table.rows], study.title, []
     for key, words in (("morf", "most"), ("lerf", "least")):
         drawn.append(
             (f"perturbation_{key}.png", f"The strongest score while patches are replaced, the {words} relevant first.")
@@ -122,8 +123,8 @@ def sanity(study, methods, parse, noise=0.02, draws=5):
     log, configuration = study.log("sanity", noise=noise, draws=draws)
     model = study.classifier.model
     study.measure({name: tasks.of_sanity(e, model, prepare, radius, draws) for name, e in explainers.items()}, log)
-    tables, curves = results.sanity(log, list(explainers), study.data, study.network)
-    title, file = f"{study.network} on {study.data}", "sanity_randomization.png"
+    tables, curves = results.sanity(log, list(explainers), study.title)
+    title, file = study.title, "sanity_randomization.png"
     figures.perturbation(
         study.out / file,
         curves,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from tf_lrp.evaluation import published, summary
+from tf_lrp.evaluation import summary
 from tf_lrp.evaluation.summary import Table, mean
 
 #: Relevance spread evenly, and patches in random order: what methods are measured against.
@@ -40,17 +40,17 @@ def pictures(log, method):
     return {key: np.concatenate([m.values[key] for m in measured]) for key in (measured[0].values if measured else ())}
 
 
-def localization(log, methods, data, network):
+def localization(log, methods, about, paper=None):
     """Table I of Kohlbrenner et al. 2020 and what else was measured of where relevance lands.
 
     Args:
         log: `runs.Log` of `tasks.of_localization`.
         methods: names.
-        data, network: what was measured, for the table's title and the paper's figures.
+        about: network and data, for the titles.
+        paper: figures to be put beside ours, from `published.localization`.
 
     Returns:
-        list of `Table`: by mu_w, highest first, with the uniform baseline; further measures; where the paper has the data set
-        and the network, its figures beside ours.
+        list of `Table`: by mu_w, highest first, with the uniform baseline; further measures; ours beside the paper's.
     """
     rows, further, ours = [], [], {}
     for method in methods:
@@ -66,7 +66,6 @@ def localization(log, methods, data, network):
     rows.sort(key=lambda row: -row[1].value)
     further.sort(key=lambda row: -row[1].value)
     ours = {row[0]: row[1:] for row in rows}
-    about = f"{network} on {data}"
     columns = ["mu_w", "mu <= 0.25", "mu <= 0.5", "mu"]
     tables = [
         Table(
@@ -82,7 +81,6 @@ def localization(log, methods, data, network):
             ["Class discrimination: 1 - correlation of the maps of two classes of one picture."],
         ),
     ]
-    paper = published.localization(data.partition(":")[0], network)
     if paper:
         beside = [
             [method, *(cell for k in range(4) for cell in (ours[method][k], figures[k]))]
@@ -110,7 +108,7 @@ def localization_curves(log, methods, bins=100):
     return found
 
 
-def context(log, method, data, network, bins=100):
+def context(log, method, about, bins=100):
     """The change of the score when the object or its surroundings are covered.
 
     Returns:
@@ -129,20 +127,20 @@ def context(log, method, data, network, bins=100):
             ]
         )
     table = Table(
-        f"Change of the score of the class when its object, or all around it, is covered: {network} on {data}",
+        f"Change of the score of the class when its object, or all around it, is covered: {about}",
         ["object's share of the picture", "object covered", "context covered", "pairs"],
         rows,
     )
     return table, {key: summary.by_size(values[key], area, bins)[:3] for key in ("object", "context")}
 
 
-def perturbation(log, methods, data, network):
+def perturbation(log, methods, about):
     """What scores lose when relevant pixels go, and when irrelevant ones do.
 
     Args:
         log: `runs.Log` of `tasks.of_perturbation`.
         methods: names; `RANDOM` for patches in random order.
-        data, network: what was measured.
+        about: network and data, for the titles.
 
     Returns:
         (`Table`, by the area between the curves; order -> method -> (fractions, means, errors), each (L + 1,)).
@@ -160,7 +158,7 @@ def perturbation(log, methods, data, network):
         rows.append([method, mean(aopc["morf"]), mean(aopc["lerf"]), between, between.count])
     rows.sort(key=lambda row: -row[3].value)
     table = Table(
-        f"Loss of the strongest score while patches are replaced: {network} on {data}",
+        f"Loss of the strongest score while patches are replaced: {about}",
         ["method", "AOPC, most relevant first", "AOPC, least relevant first", "area between the curves", "pictures"],
         rows,
         ["AOPC: mean over the steps of what the score lost by then. Good maps: much first, little second."],
@@ -168,13 +166,13 @@ def perturbation(log, methods, data, network):
     return table, curves
 
 
-def sanity(log, methods, data, network):
+def sanity(log, methods, about):
     """What explanations hold and depend on.
 
     Args:
         log: `runs.Log` of `tasks.of_sanity`.
         methods: names.
-        data, network: what was measured.
+        about: network and data, for the titles.
 
     Returns:
         (list of `Table`, method -> (shares of layers randomized, rank correlations, errors)).
@@ -195,7 +193,6 @@ def sanity(log, methods, data, network):
         keys = ("random_logit_rank", "random_logit_ssim", "sensitivity_mean", "sensitivity_max")
         last = [mean(values[f"randomization_{name}"][:, -1]) for name in ("rank", "ssim")]
         depends.append([method, *last, *(mean(values[key]) for key in keys)])
-    about = f"{network} on {data}"
     tables = [
         Table(
             f"What the relevance of the strongest class is: {about}",

@@ -73,6 +73,12 @@ class Study:
     progress: Callable[[int, int], None] = lambda done, skipped: None
     failed: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def title(self):
+        """The network and the data, without the path of folders that leads to them."""
+        kind, colon, place = self.data.partition(":")
+        return f"{self.network if '/' not in self.network else Path(self.network).name} on {kind}{colon}{Path(place).name}"
+
     def batches(self, limit=None):
         limits = [n for n in (limit, self.limit) if n is not None]
         return runs.batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))

@@ -90,7 +90,7 @@ def _faithfulness(batch):
     if batch.x.ndim != 4:
         raise ValueError(f'"faithfulness" replaces patches of pictures (N, H, W, C); x has shape {batch.x.shape}.')
     patch = tuple(-(-edge // _PATCHES_PER_EDGE) for edge in batch.x.shape[1:3])
-    how = {"patch": patch, "at_once": _PATCHES_AT_ONCE, "batch_size": len(batch.x)}
+    how = {"patch": patch, "replacement": "mean", "at_once": _PATCHES_AT_ONCE, "batch_size": len(batch.x)}
     scorer, each = batch.scorer(), range(batch.targets.shape[1])
     return np.stack([perturbation.flip(scorer, batch.x, batch.maps[:, k], batch.targets[:, k], **how).aopc for k in each], 1)
 

@@ -57,7 +57,7 @@ def tune(
             "rank_accuracy": the share of the |mask| most relevant pixels that lie inside (Arras et al. 2022);
             "pointing": whether the most relevant pixel lies inside (Zhang et al. 2018);
             "faithfulness": AOPC, the mean drop of the score, in its units, while a picture's 8 x 8 patches are
-            replaced by their negative, the most relevant first, four at a time (Samek et al. 2017);
+            replaced by its mean colour, the most relevant first, four at a time (Samek et al. 2017);
             "completeness": -|sum R - f| / (|sum R| + |f|), from -1 to 0, 0 where relevance sums to the score f.
         space: `Space` of presets; by default `Space.for_model(model)`.
         budget: number of trials in all, references not counted; 0 measures these alone.
