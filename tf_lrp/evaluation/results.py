@@ -111,6 +111,12 @@ def localization_curves(log, methods, bins=100):
 def context(log, method, about, bins=100):
     """The change of the score when the object or its surroundings are covered.
 
+    Args:
+        log: `runs.Log` of `tasks.of_context`.
+        method: the name under which it was measured.
+        about: network and data, for the title.
+        bins: number of sizes.
+
     Returns:
         (`Table` by size of the object, {"object": ..., "context": ...} -> (centres, means, deviations)).
     """
