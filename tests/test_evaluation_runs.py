@@ -151,6 +151,20 @@ def test_a_log_of_another_run_is_refused_by_what_differs(tmp_path):
         log_of(tmp_path / "other")
 
 
+def test_two_runs_at_once_are_refused(tmp_path):
+    log, met = log_of(tmp_path / "log"), []
+
+    def method(batch):
+        with pytest.raises(BlockingIOError, match="Another process is measuring"):
+            runs.run([batch], {"n": lambda batch: {}}, log_of(tmp_path / "log"))
+        met.append(batch.number)
+        return {"value": np.zeros((2, 1))}
+
+    runs.run([a_batch(0)], {"m": method}, log)
+    runs.run([a_batch(1)], {"m": lambda batch: {"value": np.zeros((2, 1))}}, log)
+    assert met == [0] and (1, "m") in log
+
+
 # ---- the study of the shapes network ---------------------------------------------------------------------------------
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.evaluation.datasets import prepared
+from tf_lrp.locks import alone
 
 
 @dataclass(frozen=True)
@@ -189,12 +190,17 @@ def run(stream: Iterable[Batch], methods: dict[str, Callable[[Batch], dict]], lo
         methods: name -> what it measures on a batch: a dict of arrays with one row for each picture.
         log: `Log`.
         progress: called with the number of pictures done and, of these, found in the log.
+
+    Raises:
+        BlockingIOError: another process is writing the log.
     """
     done = skipped = 0
-    for batch in stream:
-        missing = [name for name in methods if (batch.number, name) not in log]
-        for name in missing:
-            log.append(batch, name, methods[name](batch))
-        done += len(batch.names)
-        skipped += 0 if missing else len(batch.names)
-        progress(done, skipped)
+    message = f"Another process is measuring into {log.path}: wait for it, or choose another folder."
+    with alone(f"{log.path}.lock", message):
+        for batch in stream:
+            missing = [name for name in methods if (batch.number, name) not in log]
+            for name in missing:
+                log.append(batch, name, methods[name](batch))
+            done += len(batch.names)
+            skipped += 0 if missing else len(batch.names)
+            progress(done, skipped)

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tf_lrp.locks import alone
+
 #: The database in the folder of a search.
 DATABASE = "study.sqlite3"
 _STUDY, _CONFIGURATION, _RECORD = "tf_lrp.tune", "configuration", "record"
@@ -53,7 +55,8 @@ def opened(folder, metrics, configuration, seed, space):
         storage = optuna.storages.InMemoryStorage()
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_alone(folder))
+            message = f"Another process is searching in {str(folder)!r}: wait for it, or choose another folder."
+            stack.enter_context(alone(Path(folder) / f"{DATABASE}.lock", message))
             storage = _database(optuna, Path(folder) / DATABASE)
             stack.callback(storage.engine.dispose)
             stack.callback(storage.remove_session)
@@ -90,24 +93,6 @@ def _quiet(optuna):
         yield
     finally:
         optuna.logging.set_verbosity(before)
-
-
-@contextlib.contextmanager
-def _alone(folder):
-    """Holds the folder's lock, which the system lifts when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # not on this system
-        yield
-        return
-    with open(Path(folder) / f"{DATABASE}.lock", "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(
-                f"Another process is searching in {str(folder)!r}: wait for it, or choose another folder."
-            ) from None
-        yield
 
 
 def _refuse_other(before, now, folder):
