@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, opened
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
@@ -26,27 +27,6 @@ evaluate = typer.Typer(
 )
 app.add_typer(evaluate, name="evaluate")
 
-Model = Annotated[
-    str,
-    typer.Option(
-        "--model",
-        "-m",
-        metavar="NAME|FILE",
-        help="A network of the zoo, or a saved Keras model, FILE.keras.",
-        show_default=False,
-    ),
-]
-Data = Annotated[
-    str,
-    typer.Option(
-        "--data",
-        "-d",
-        metavar="KIND:PATH",
-        help="imagenet:DIR (ILSVRC2012 validation pictures with XML boxes), voc:DIR, coco:DIR or coco:FILE.json, "
-        "mosaic:FILE.json, or shapes (drawn here; shapes:200 for that many).",
-        show_default=False,
-    ),
-]
 Out = Annotated[
     Path,
     typer.Option(
@@ -63,29 +43,7 @@ Presets = Annotated[
         "presets, guided backprop, pattern attribution, gradient times input; presets: all LRP presets.",
     ),
 ]
-Weights = Annotated[
-    str | None,
-    typer.Option(metavar="FILE|WORD", help="File with weights; imagenet, what Keras publishes; or random.", show_default=False),
-]
-ClassNames = Annotated[
-    Path | None,
-    typer.Option(
-        "--classes",
-        metavar="FILE",
-        help="Class names: a text file with one a line, a JSON list, or Keras's imagenet_class_index.json.",
-        show_default=False,
-    ),
-]
-Preprocess = Annotated[
-    str | None,
-    typer.Option(metavar="HOW", help="How FILE.keras wants its pixels: none, 0..1, -1..1, caffe, torch.", show_default=False),
-]
-Size = Annotated[
-    int | None,
-    typer.Option(min=1, metavar="PIXELS", help="Side of the pictures, for a network that takes any.", show_default=False),
-]
 Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the first N usable pictures.", show_default=False)]
-BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")]
 
 
 @contextmanager
@@ -93,17 +51,9 @@ def _study(model, data, out, weights, classes, preprocess, size, limit, batch_si
     """The `Study` that the options speak of; below its results, what was left out."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tf_lrp import classifier
-    from tf_lrp.evaluation.datasets import open_dataset
     from tf_lrp.evaluation.study import Study
 
-    kind = data.partition(":")[0]
-    if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized
-        size = next(iter(open_dataset(data))).read().shape[:2]
-    network = classifier.load(model, weights, classes, preprocess, size)
-    named = kind in ("imagenet", "voc", "coco")
-    index = classifier.class_index(network.classes, classes) if named else None
-    dataset = open_dataset(data, index)
+    network, dataset = opened(model, data, weights, classes, preprocess, size)
     with Progress(
         TextColumn("{task.description}"),
         BarColumn(),

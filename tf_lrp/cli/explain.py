@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tf_lrp.cli.options import BatchSize, ClassNames, Size
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
@@ -56,14 +57,7 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Class names: a text file with one a line, a JSON list, or Keras's imagenet_class_index.json.",
-            show_default=False,
-        ),
-    ] = None,
+    classes: ClassNames = None,
     preset: Annotated[
         str,
         typer.Option(
@@ -104,11 +98,8 @@ def explain(
             show_default=False,
         ),
     ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Side of the pictures, for a network that takes any.", show_default=False),
-    ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")] = 16,
+    size: Size = None,
+    batch_size: BatchSize = 16,
     cmap: Annotated[
         str, typer.Option(metavar="NAME", help="Diverging colour map: bwr, seismic, RdBu_r, toolbox, jet ...")
     ] = "bwr",

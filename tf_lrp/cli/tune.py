@@ -12,33 +12,15 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, opened
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
 
 
 @app.command()
 def tune(
-    model: Annotated[
-        str,
-        typer.Option(
-            "--model",
-            "-m",
-            metavar="NAME|FILE",
-            help="A network of the zoo, or a saved Keras model, FILE.keras.",
-            show_default=False,
-        ),
-    ],
-    data: Annotated[
-        str,
-        typer.Option(
-            "--data",
-            "-d",
-            metavar="KIND:PATH",
-            help="imagenet:DIR, voc:DIR, coco:DIR or coco:FILE.json, mosaic:FILE.json, or shapes (drawn here; shapes:200 for "
-            "that many).",
-            show_default=False,
-        ),
-    ],
+    model: Model,
+    data: Data,
     metric: Annotated[
         list[str] | None,
         typer.Option(
@@ -87,32 +69,12 @@ def tune(
             show_default=False,
         ),
     ] = None,
-    weights: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE|WORD", help="File with weights; imagenet, what Keras publishes; or random.", show_default=False
-        ),
-    ] = None,
-    classes: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Class names: a text file with one a line, a JSON list, or Keras's imagenet_class_index.json.",
-            show_default=False,
-        ),
-    ] = None,
-    preprocess: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HOW", help="How FILE.keras wants its pixels: none, 0..1, -1..1, caffe, torch.", show_default=False
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="PIXELS", help="Side of the pictures, for a network that takes any.", show_default=False),
-    ] = None,
+    weights: Weights = None,
+    classes: ClassNames = None,
+    preprocess: Preprocess = None,
+    size: Size = None,
     seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of the search.")] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")] = 16,
+    batch_size: BatchSize = 16,
     timeout: Annotated[
         float | None,
         typer.Option(min=0, metavar="SECONDS", help="After which no further preset is tried.", show_default=False),
@@ -125,16 +87,10 @@ def tune(
     """
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp import classifier, tuning
-        from tf_lrp.evaluation.datasets import open_dataset
+        from tf_lrp import tuning
 
         metrics = metric or ["localization"]
-        kind = data.partition(":")[0]
-        if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized
-            size = next(iter(open_dataset(data))).read().shape[:2]
-        network = classifier.load(model, weights, classes, preprocess, size)
-        index = classifier.class_index(network.classes, classes) if kind in ("imagenet", "voc", "coco") else None
-        dataset = open_dataset(data, index)
+        network, dataset = opened(model, data, weights, classes, preprocess, size)
         pictures = _pictures(dataset, network.size, limit + hold_out)
         if len(pictures) < limit + min(hold_out, 1):
             raise ValueError(
