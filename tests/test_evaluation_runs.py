@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from typer.testing import CliRunner
 
 from tf_lrp import cli, model_zoo
@@ -350,6 +351,30 @@ def test_errors_are_one_line_and_name_the_culprit(tmp_path, change, words):
     for word in words:
         assert word in found.output
     assert "Traceback" not in found.output
+
+
+def test_data_of_other_classes_end_with_what_to_do(tmp_path):
+    """The shapes network knows none of Pascal VOC's classes, until it is told what its neurons are called."""
+    folder = tmp_path / "VOC2007"
+    for part in ("JPEGImages", "Annotations"):
+        (folder / part).mkdir(parents=True)
+    Image.new("RGB", (40, 30)).save(folder / "JPEGImages" / "1.jpg")
+    box = "<bndbox><xmin>2</xmin><ymin>3</ymin><xmax>20</xmax><ymax>22</ymax></bndbox>"
+    (folder / "Annotations" / "1.xml").write_text(
+        f"<annotation><filename>1.jpg</filename><object><name>dog</name>{box}</object></annotation>"
+    )
+    command = ("localization", "--model", "shapes", "--data", f"voc:{folder}", "--presets", "z", "--out", tmp_path / "out")
+    found = invoke(*command)
+    assert found.exit_code == 2
+    assert "1 x unknown class" in found.output and "--classes" in found.output
+    (tmp_path / "names.txt").write_text("cat\ncow\nDog\nhorse\nsheep\nbird\n")
+    found = invoke(*command, "--classes", tmp_path / "names.txt")
+    assert found.exit_code == 0, found.output
+    (line,) = [line for line in (tmp_path / "out" / "localization-2.csv").read_text().splitlines() if line.startswith("z,")]
+    assert line.endswith(",1")
+    first = json.loads((tmp_path / "out" / "localization.json").read_text())["tables"][0]
+    area = next(row for row in first["rows"] if row[0] == "uniform")[4][0]
+    assert area == pytest.approx(19 * 20 / (40 * 30), abs=0.02)  # 2..20 and 3..22, both inclusive
 
 
 def test_a_method_that_cannot_explain_the_network_is_said(tmp_path):

@@ -87,9 +87,7 @@ class Study:
         """uint8 (n, height, width, 3): what is learned of a data set is learned from its first pictures."""
         images = [image for batch in self.batches(FIRST) for image in batch.images]
         if not images:
-            raise ValueError(
-                f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}."
-            )
+            raise ValueError(self._why_empty())
         return np.stack(images)
 
     def explainers(self, methods, parse):
@@ -150,9 +148,12 @@ class Study:
         """
         runs.run(self.batches(), methods, log, self.progress)
         if log.empty:
-            raise ValueError(
-                f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}."
-            )
+            raise ValueError(self._why_empty())
+
+    def _why_empty(self):
+        unknown = any(p.what == "unknown class" for p in self.dataset.problems)
+        hint = " Classes are known by the network's own names, or those of --classes FILE." if unknown else ""
+        return f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}.{hint}"
 
     def problem_counts(self):
         """What was left out of the data set, by kind: list of str."""
