@@ -4,7 +4,7 @@
 
 DIR holds the networks' ``*.weights.npz``. Pictures are noise with a rectangle of a quarter as mask, one class each: what is in
 them makes no difference to the time. Both ways start from uint8 pictures in memory and take turns in one process; printed are
-the seconds of each turn and the median of their ratios.
+the CPU seconds of each turn, summed over threads, and the median of their ratios.
 """
 
 from __future__ import annotations
@@ -59,10 +59,10 @@ def main():
         way()
     for turn in range(arguments.turns):
         for way in seconds:
-            began = time.perf_counter()
+            began = time.process_time()
             way()
-            seconds[way].append(time.perf_counter() - began)
-        print(f"turn {turn + 1}: analyze {seconds[analyze][-1]:.1f} s, localization {seconds[measure][-1]:.1f} s", flush=True)
+            seconds[way].append(time.process_time() - began)
+        print(f"turn {turn + 1}: analyze {seconds[analyze][-1]:.1f} CPU s, localization {seconds[measure][-1]:.1f}", flush=True)
     ratio = np.median(np.divide(seconds[measure], seconds[analyze]))
     print(f"{known.name}, {arguments.preset}, {arguments.pictures} pictures: {ratio:.2f} times analyze")
 
