@@ -20,6 +20,7 @@ import json
 import os
 import platform
 import re
+import shlex
 import statistics
 import subprocess
 import sys
@@ -511,8 +512,8 @@ def main():
         error = f": {done[key]['error']}" if "error" in done[key] else ""
         print(f"{number}/{len(wanted)} {what}, {time.monotonic() - began:.0f} s{error}", flush=True)
 
-    # Where things lie on this machine says nothing.
-    shown = ["PATH" if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    # Where things lie on this machine says nothing, nor that the page was drawn after measuring.
+    shown = ["PATH" if Path(word).is_absolute() else shlex.quote(word) for word in sys.argv[1:] if word != "--draw"]
     page = Page(done, wanted, probes, arguments, " ".join(["python benchmarks/performance.py", *shown]))
     where = (arguments.out or Path("out/performance.md")).parent / "images" / "performance.png"
     page.draw(where)
