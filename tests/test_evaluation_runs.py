@@ -1,6 +1,7 @@
 """Runs over data sets: batches, logs, interruption, tables, the commands."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
-from tf_lrp import cli, model_zoo
+from tf_lrp import cli, model_zoo, presets
 from tf_lrp.evaluation import localization, perturbation, published, results, runs, study, summary
 from tf_lrp.evaluation.complexity import sparseness
 from tf_lrp.evaluation.datasets import Shapes
@@ -138,7 +139,7 @@ def test_a_line_that_was_cut_short_is_measured_again(tmp_path, cut):
     runs.run([a_batch(0), a_batch(1)], method, log_of(path))
     whole = path.read_bytes()
     path.write_bytes(whole[:-cut])
-    assert (0, "m") in log_of(path) and (1, "m") not in log_of(path)
+    assert log_of(path).holds(a_batch(0), "m") and not log_of(path).holds(a_batch(1), "m")
     runs.run([a_batch(0), a_batch(1)], method, log_of(path))
     assert path.read_bytes() == whole
 
@@ -152,6 +153,18 @@ def test_a_log_of_another_run_is_refused_by_what_differs(tmp_path):
         log_of(tmp_path / "other")
 
 
+def test_a_method_or_data_that_changed_in_between_are_refused(tmp_path):
+    method = {"m": lambda batch: {"value": np.zeros((2, 1))}}
+    runs.run([a_batch(0)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.1}})
+    runs.run([a_batch(0), a_batch(1)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.1}, "n": {}})
+    with pytest.raises(ValueError, match="m was another preset when"):
+        runs.run([a_batch(0)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.2}})
+    other = dataclasses.replace(a_batch(0), names=("0a", "elsewhere"))
+    with pytest.raises(ValueError, match="data set is not the one"):
+        runs.run([other], method, log_of(tmp_path / "log"))
+    assert len(results.pairs(log_of(tmp_path / "log"), "m")[0]) == 4
+
+
 def test_two_runs_at_once_are_refused(tmp_path):
     log, met = log_of(tmp_path / "log"), []
 
@@ -163,7 +176,7 @@ def test_two_runs_at_once_are_refused(tmp_path):
 
     runs.run([a_batch(0)], {"m": method}, log)
     runs.run([a_batch(1)], {"m": lambda batch: {"value": np.zeros((2, 1))}}, log)
-    assert met == [0] and (1, "m") in log
+    assert met == [0] and log.holds(a_batch(1), "m")
 
 
 # ---- the study of the shapes network ---------------------------------------------------------------------------------
@@ -375,6 +388,18 @@ def test_data_of_other_classes_end_with_what_to_do(tmp_path):
     first = json.loads((tmp_path / "out" / "localization.json").read_text())["tables"][0]
     area = next(row for row in first["rows"] if row[0] == "uniform")[4][0]
     assert area == pytest.approx(19 * 20 / (40 * 30), abs=0.02)  # 2..20 and 3..22, both inclusive
+
+
+def test_a_preset_file_that_was_changed_is_not_measured_half_and_half(tmp_path):
+    file, command = (
+        tmp_path / "mine.json",
+        ("localization", "--model", "shapes", "--data", "shapes:4", "--out", tmp_path / "out"),
+    )
+    for epsilon, code in ((0.1, 0), (0.1, 0), (0.2, 2)):
+        file.write_text(presets.preset("epsilon", epsilon=epsilon).to_json())
+        ended = invoke(*command, "--presets", file)
+        assert ended.exit_code == code, ended.output
+    assert "mine.json was another preset" in " ".join(ended.output.split())
 
 
 def test_a_method_that_cannot_explain_the_network_is_said(tmp_path):

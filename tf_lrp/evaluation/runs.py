@@ -90,7 +90,9 @@ def _stacked(group):
 
 
 class Log:
-    """What was measured so far, in a file: a line with the configuration, then a line for each batch and method.
+    """What was measured so far, in a file: the configuration, each method's definition, and each method's results on a batch.
+
+    One line of JSON each.
 
     Args:
         path: the file; continued if it is there.
@@ -101,7 +103,7 @@ class Log:
     """
 
     def __init__(self, path, configuration):
-        self.path, self._entries = Path(path), {}
+        self.path, self._entries, self._definitions = Path(path), {}, {}
         configuration = json.loads(json.dumps(configuration))
         if self.path.exists() and self._read(configuration):
             return
@@ -117,7 +119,8 @@ class Log:
         try:
             first, *lines = [json.loads(line) for line in whole.splitlines()]
             earlier = first["configuration"]
-            entries = {(line["batch"], line["method"]): line for line in lines}
+            definitions = {line["method"]: line["definition"] for line in lines if "definition" in line}
+            entries = {(line["batch"], line["method"]): line for line in lines if "definition" not in line}
         except (ValueError, TypeError, KeyError) as error:
             raise ValueError(
                 f"Expected the log of an evaluation, {self.path} is none ({error}): choose another folder."
@@ -131,16 +134,47 @@ class Log:
             )
         if len(whole) < len(data):
             os.truncate(self.path, len(whole))
-        self._entries = entries
+        self._entries, self._definitions = entries, definitions
         return True
-
-    def __contains__(self, key):
-        return key in self._entries
 
     @property
     def empty(self):
         """Whether nothing was measured yet."""
         return not self._entries
+
+    def define(self, method, definition):
+        """Keeps what a method's name stands for.
+
+        Args:
+            method: its name.
+            definition: dict for JSON, such as an explainer's configuration.
+
+        Raises:
+            ValueError: what stands in the log under that name was measured by something else.
+        """
+        definition, earlier = json.loads(json.dumps(definition)), self._definitions.get(method)
+        if earlier is None:
+            self._write({"method": method, "definition": definition})
+            self._definitions[method] = definition
+        elif earlier != definition:
+            raise ValueError(
+                f"{method} was another preset when {self.path} was begun. Give the changed one another name, or choose another "
+                "folder."
+            )
+
+    def holds(self, batch, method):
+        """Whether a method was measured on a batch.
+
+        Raises:
+            ValueError: it was, but on other pictures.
+        """
+        line = self._entries.get((batch.number, method))
+        if line and (line["names"], line["labels"]) != ([*batch.names], batch.labels.tolist()):
+            raise ValueError(
+                f"The data set is not the one that {self.path} was begun with: batch {batch.number} held {line['names'][0]} "
+                f"and others, and holds {batch.names[0]} and others now. Choose another folder."
+            )
+        return line is not None
 
     def append(self, batch, method, values):
         """Keeps what a method measured on a batch.
@@ -150,13 +184,16 @@ class Log:
             method: its name.
             values: dict of arrays, one row for each picture.
         """
-        line = {"batch": batch.number, "method": method, "names": batch.names, "labels": batch.labels.tolist()}
+        line = {"batch": batch.number, "method": method, "names": [*batch.names], "labels": batch.labels.tolist()}
         line["values"] = {name: np.asarray(array).tolist() for name, array in values.items()}
+        self._write(line)
+        self._entries[batch.number, method] = line
+
+    def _write(self, line):
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        self._entries[batch.number, method] = line
 
     def of(self, method):
         """The `Measured` of a method, batch by batch in their order."""
@@ -182,7 +219,13 @@ class Measured:
     values: dict[str, np.ndarray]
 
 
-def run(stream: Iterable[Batch], methods: dict[str, Callable[[Batch], dict]], log: Log, progress=lambda done, skipped: None):
+def run(
+    stream: Iterable[Batch],
+    methods: dict[str, Callable[[Batch], dict]],
+    log: Log,
+    progress=lambda done, skipped: None,
+    definitions=None,
+):
     """Measures what is not in the log yet.
 
     Args:
@@ -190,15 +233,19 @@ def run(stream: Iterable[Batch], methods: dict[str, Callable[[Batch], dict]], lo
         methods: name -> what it measures on a batch: a dict of arrays with one row for each picture.
         log: `Log`.
         progress: called with the number of pictures done and, of these, found in the log.
+        definitions: name -> what that method is, dict for JSON; what is not defined is its name alone.
 
     Raises:
         BlockingIOError: another process is writing the log.
+        ValueError: a method or the data set is not what it was when the log was begun.
     """
     done = skipped = 0
     message = f"Another process is measuring into {log.path}: wait for it, or choose another folder."
     with alone(f"{log.path}.lock", message):
+        for name, definition in (definitions or {}).items():
+            log.define(name, definition)
         for batch in stream:
-            missing = [name for name in methods if (batch.number, name) not in log]
+            missing = [name for name in methods if not log.holds(batch, name)]
             for name in missing:
                 log.append(batch, name, methods[name](batch))
             done += len(batch.names)

@@ -61,6 +61,8 @@ class Study:
         batch_size: pictures that are explained at once.
         limit: number of pictures; None for all.
         progress: called with the number of pictures done and, of these, found in the folder.
+        failed: name of a method -> why it cannot explain the network.
+        definitions: name of a method -> its configuration.
     """
 
     classifier: classifiers.Classifier
@@ -71,7 +73,8 @@ class Study:
     batch_size: int = 16
     limit: int | None = None
     progress: Callable[[int, int], None] = lambda done, skipped: None
-    failed: dict[str, str] = field(default_factory=dict)
+    failed: dict[str, str] = field(default_factory=dict, init=False)
+    definitions: dict[str, dict] = field(default_factory=dict, init=False)
 
     @property
     def title(self):
@@ -107,6 +110,7 @@ class Study:
         for name in methods:
             try:
                 found[name] = self._explainer(name, parse)
+                self.definitions[name] = found[name].configuration()
             except (ValueError, TypeError, NotImplementedError) as error:
                 if name not in catalog.names():
                     raise  # a typing error, not a method that cannot explain this network
@@ -146,7 +150,7 @@ class Study:
         Raises:
             ValueError: no picture could be used.
         """
-        runs.run(self.batches(), methods, log, self.progress)
+        runs.run(self.batches(), methods, log, self.progress, self.definitions)
         if log.empty:
             raise ValueError(self._why_empty())
 
