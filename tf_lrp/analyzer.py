@@ -7,7 +7,7 @@ import json
 import tensorflow as tf
 
 from tf_lrp import conservation, neurons, tables
-from tf_lrp.explainer import Explainer, output_names
+from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.presets import as_preset
 
@@ -60,6 +60,12 @@ class Analyzer(Explainer):
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
         super().__init__(model.name, twin, results, names, **how)
+
+    def attribute(self, probe, inputs, starts):
+        explained, values, found = propagate(probe, inputs, starts)
+        divided = [False] * len(inputs) + [id(t) in self._rewritten.divided for t in probe.outputs[1:]]
+        flags = list(zip(values, divided, strict=True))
+        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
 
     def configuration(self):
         return {"preset": json.loads(self.preset.to_json())}

@@ -123,10 +123,13 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     ids = [id(t) for t in (*twin.inputs, *inner)]
     values = dict(zip(ids, sources, strict=True))
-    relevances = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
+    arrived = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
     layers = [
         LayerBalance(
-            step.facts.name, step.facts.layer_class, str(step.choice.rule), *map(float, _balance(step, values, relevances))
+            step.facts.name,
+            step.facts.layer_class,
+            str(step.choice.rule),
+            *map(float, _balance(step, values, arrived, rewritten.divided)),
         )
         for step in steps
     ]
@@ -138,19 +141,26 @@ def total(relevance):
     return tf.reduce_sum(tf.cast(relevance, tf.float64))
 
 
-def _balance(step, values, relevances):
-    """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone."""
+def _balance(step, values, gradients, divided):
+    """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone.
+
+    The gradients of tensors that are ``divided`` are relevance divided by their values.
+    """
     zero = tf.zeros((), tf.float64)
     if isinstance(step.twin, StoppingTwin):
         return zero, zero, zero, zero, zero
     inputs = [values[id(t)] for t in step.inputs]
-    received = [relevances[id(t)] for t in step.outputs]
+    received = [gradients[id(t)] for t in step.outputs]
+    # One value may be two tensors, x and an input that a layer returned as it was.
+    factors = {id(values[id(t)]): id(t) in divided for t in step.inputs}
     sources = list({id(t): t for t in inputs if t.dtype.is_floating}.values())
     with tf.GradientTape(watch_accessed_variables=False) as tape:
         tape.watch(sources)
         outputs = tree.flatten(step.twin(*inputs))
     handed = tape.gradient(outputs, sources, received, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    arrived, handed_on = sum(map(total, received)), sum(map(total, handed))
+    handed = [h * t if factors[id(t)] else h for t, h in zip(sources, handed, strict=True)]
+    arrived = sum(total(r * values[id(t)] if id(t) in divided else r) for t, r in zip(step.outputs, received, strict=True))
+    handed_on = sum(map(total, handed))
     # What goes to operands that do not depend on the input, such as the embeddings of positions, is theirs: a bias.
     depends = {id(t): flag for t, flag in zip(inputs, step.facts.signals, strict=True)}
     passed = sum(total(h) for t, h in zip(sources, handed, strict=True) if depends[id(t)])

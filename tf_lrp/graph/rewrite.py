@@ -9,7 +9,7 @@ import keras
 from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.graph import vanishing
+from tf_lrp.graph import quotients, vanishing
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.facts import Facts, gather
@@ -46,11 +46,13 @@ class Rewritten:
         model: the twin, a keras.Model.
         steps: one for each node, in topological order.
         results: layer name -> the twin's tensors for what this layer returns, one for each use.
+        divided: ids of the twin's tensors whose gradient is relevance divided by them.
     """
 
     model: keras.Model
     steps: tuple[Step, ...]
     results: dict[str, list]
+    divided: frozenset
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,10 @@ def rewrite(graph: Graph, preset, name):
     facts = gather(graph)
     choices = _choices(graph, facts, preset)
     _refuse([n for n, of_node, (choice, _) in zip(graph.nodes, facts, choices, strict=True) if _lacks_twin(n, of_node, choice)])
-    known = vanishing.gather(graph, facts, [choice.rule for choice, _ in choices])
+    rules = [choice.rule for choice, _ in choices]
+    known = vanishing.gather(graph, facts, rules)
+    divided = quotients.gather(graph, facts, rules, known)
+    known = [quotients.mark(of_node, node, divided) for node, of_node in zip(graph.nodes, known, strict=True)]
     described = list(zip(graph.nodes, facts, choices, known, strict=True))
 
     def twin_at(position):
@@ -91,7 +96,10 @@ def rewrite(graph: Graph, preset, name):
     built = build(graph, twin_at, dtype, name)
     parts = zip(described, built.layers, built.taken, built.returned, strict=True)
     steps = [Step(node, of_node, choice, *part) for (node, of_node, (choice, _), _), *part in parts]
-    return Rewritten(built.model, tuple(steps), built.results)
+    pairs = [
+        pair for node, made in zip(graph.nodes, built.returned, strict=True) for pair in zip(node.outputs, made, strict=True)
+    ]
+    return Rewritten(built.model, tuple(steps), built.results, frozenset(id(new) for old, new in pairs if id(old) in divided))
 
 
 def _choices(graph, facts, preset):

@@ -47,11 +47,15 @@ class Known:
         only_positive: whether relevance can arrive only where the output is > 0.
         cut_off: whether ReLUs alone take it as well, so that no one would notice if it were 0 instead of negative.
         settled: whether the node is a ReLU of an output that is returned cut off already.
+        divided: whether relevance arrives divided by the output.
+        dividing: for each input whether its relevance is handed on divided by it; () stands for none.
     """
 
     only_positive: bool = False
     cut_off: bool = False
     settled: bool = False
+    divided: bool = False
+    dividing: tuple[bool, ...] = ()
 
 
 NOTHING = Known()

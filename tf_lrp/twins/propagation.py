@@ -30,6 +30,7 @@ class Propagation:
     def __init__(self, affine, rule, inputs, dtype, nonnegative=False, known=NOTHING):
         self.affine, self.rule, self.inputs = affine, rule, inputs
         self.nonnegative, self.only_positive, self.cut_off = nonnegative, known.only_positive, known.cut_off
+        self.divided, self.dividing = known.divided, known.dividing or [False] * len(inputs)
         self.dtype = dtype
         self.kernel, _ = affine.factors(inputs, dtype)
         self.bias = affine.bias(inputs, self.kernel)
@@ -98,7 +99,10 @@ class Propagation:
         return [z for _, z in self._sums]
 
     def _fractions(self, relevance):
-        """For each term of the rule: (term, relevance divided by its denominator, its z); shaped like z."""
+        """For each term of the rule: (term, relevance divided by its denominator, its z); shaped like z.
+
+        ``relevance`` as it arrives: divided by z already, where that is `Known`.
+        """
         terms = self._terms()
         for term, z in zip(terms, self._sums_of(terms, relevance), strict=True):
             addressed, sign = relevance, denominators.sign(term)
@@ -109,11 +113,14 @@ class Propagation:
                 addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
             with _after(relevance):
                 exact = self.cut_off and z is self.z
-                quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing=self.only_positive and sign > 0)
+                if self.divided:
+                    quotient = addressed * term.stabilizer.kept(z, sign, exact)
+                else:
+                    quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing=self.only_positive and sign > 0)
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def propagate(self, relevance):
-        """Relevance of the inputs: a list of tensors shaped like them."""
+        """Relevance of the inputs, divided by those of which that is `Known`: a list of tensors shaped like them."""
         total = None
         for term, quotient, z in self._fractions(relevance):
             if term.spread:
@@ -125,7 +132,8 @@ class Propagation:
                 with _after(relevance):
                     shares = self._transposed(of_kernel, quotient)
                 if of_activation is not ones:
-                    shares = [of_activation(x) * share for x, share in zip(self.inputs, shares, strict=True)]
+                    of_inputs = zip(self.inputs, shares, self.dividing, strict=True)
+                    shares = [share if divided else of_activation(x) * share for x, share, divided in of_inputs]
                 total = _added(total, shares)
         return total
 
@@ -135,19 +143,20 @@ class Propagation:
         float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be
         negative.
         """
+        arrived = _total(relevance * self.z if self.divided else relevance)
         by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
         for term, quotient, z in self._fractions(relevance):
             bias = self._bias_of(term)
             kept = tf.zeros((), tf.float64) if bias is None else _total(quotient * bias)
             if term.spread:  # a part of both goes back to the inputs
                 contributions = _total(quotient * z) - kept
-                delivered += contributions + term.spread * (_total(relevance) - contributions)
+                delivered += contributions + term.spread * (arrived - contributions)
                 kept *= 1 - term.spread
                 delivered += kept
             else:
                 delivered += _total(quotient * z)
             by_bias += kept
-        return {"bias": by_bias, "stabilizer": _total(relevance) - delivered}
+        return {"bias": by_bias, "stabilizer": arrived - delivered}
 
 
 def evaluate(affine, inputs, dtype):
