@@ -75,14 +75,14 @@ class Stabilizer:
         stable = self(z, sign, exact)
         return relevance / stable if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, stable)
 
-    def kept(self, z, sign=0, exact=False):
+    def kept(self, z, sign=0, exact=False, vanishing=False):
         """z / stabilized z, from 0 to 1: what is left of the relevance that was z's. 0 where the stabilized z is 0.
 
         Args:
-            z, sign, exact: see `__call__`.
+            z, sign, exact, vanishing: see `divide`.
         """
         if sign or self.clip or not self._bounds(z.dtype):
-            return self.divide(z, z, sign, exact)
+            return self.divide(z, z, sign, exact, vanishing)
         size = tf.abs(z)
         return size / (size + tf.constant(self.epsilon, z.dtype))
 

@@ -113,10 +113,11 @@ class Propagation:
                 addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
             with _after(relevance):
                 exact = self.cut_off and z is self.z
+                vanishing = self.only_positive and sign > 0
                 if self.divided:
-                    quotient = addressed * term.stabilizer.kept(z, sign, exact)
+                    quotient = addressed * term.stabilizer.kept(z, sign, exact, vanishing)
                 else:
-                    quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing=self.only_positive and sign > 0)
+                    quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing)
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def propagate(self, relevance):
