@@ -296,8 +296,16 @@ def _shares(means, balance):
     """What became of the explained output, as parts of it."""
     if balance is None:
         return {"input": means["sum"] / means["output"]} if means["output"] else {}
-    kept = {"input": balance.input, "biases": balance.bias, "stabilizers": balance.stabilizer, "padding": balance.padding}
-    return {what: value / balance.output for what, value in kept.items()} if balance.output else {}
+    parts = {
+        "input": balance.input,
+        "biases": balance.bias,
+        "stabilizers": balance.stabilizer,
+        "zero_denominators": balance.zero_denominator,
+        "padding": balance.padding,
+        "stops": balance.stopped,
+        "formula": balance.formula,
+    }
+    return {what: value / balance.output for what, value in parts.items()} if balance.output else {}
 
 
 def _whole(name, value, least):

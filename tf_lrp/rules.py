@@ -326,21 +326,17 @@ class ZBox(Rule):
         object.__setattr__(self, "high", _nested_tuple(high.tolist()))
 
     def terms(self, nonnegative):
-        def bound(value, extreme):
-            def minus_bound(a):
-                if value is None:
-                    limit = extreme(a, axis=list(range(1, a.shape.rank)), keepdims=True)
-                else:
-                    limit = tf.constant(value, a.dtype)
-                return -tf.broadcast_to(limit, tf.shape(a))
+        def above(bound, extreme):
+            def less_bound(a):
+                if bound is None:
+                    return a - extreme(a, axis=list(range(1, a.shape.rank)), keepdims=True)
+                return a - tf.broadcast_to(tf.constant(bound, a.dtype), tf.shape(a))
 
-            return minus_bound
+            return less_bound
 
-        parts = (
-            (identity, identity),
-            (bound(self.low, tf.reduce_min), positive),
-            (bound(self.high, tf.reduce_max), negative),
-        )
+        # a w - low w+ - high w- = (a - low) w+ + (a - high) w-: exactly 0 where an input lies on its bound, as all of them
+        # do in a constant picture whose bounds are its own.
+        parts = ((above(self.low, tf.reduce_min), positive), (above(self.high, tf.reduce_max), negative))
         return (Term(parts, stabilizer=_stabilizer(self.stabilizer)),)
 
 

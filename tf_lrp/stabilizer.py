@@ -60,7 +60,7 @@ class Stabilizer:
                 z = tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
             else:
                 z += tf.where(z < 0, -epsilon, epsilon)
-        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < _floor(z.dtype), tf.zeros((), z.dtype), z)
+        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < floor(z.dtype), tf.zeros((), z.dtype), z)
 
     def divide(self, relevance, z, sign=0, exact=False, vanishing=False):
         """relevance / stabilized z, and 0 where the stabilized z is 0.
@@ -71,7 +71,7 @@ class Stabilizer:
             vanishing: whether relevance is known to be 0 wherever z <= 0, and no more than a moderate multiple of z elsewhere.
         """
         if vanishing and not self.epsilon:
-            return relevance / tf.maximum(z, _floor(z.dtype))
+            return relevance / tf.maximum(z, floor(z.dtype))
         stable = self(z, sign, exact)
         return relevance / stable if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, stable)
 
@@ -88,9 +88,9 @@ class Stabilizer:
 
     def _bounds(self, dtype):
         """Whether epsilon alone keeps every denominator above the floor."""
-        return self.epsilon >= _floor(dtype) and not self.norm_scale
+        return self.epsilon >= floor(dtype) and not self.norm_scale
 
 
-def _floor(dtype):
+def floor(dtype):
     """Below this R / z could overflow, and infinity times a zero activation is NaN."""
     return np.sqrt(np.finfo(dtype.as_numpy_dtype).tiny)

@@ -63,6 +63,15 @@ class Interpolation(Average):
     def describes(cls, operation, call):
         return operation.interpolation != "nearest"
 
+    def bias(self, inputs, kernel):
+        """What the borders are filled with that keep the aspect ratio."""
+        filled = getattr(self.layer, "pad_to_aspect_ratio", False) and self.layer.fill_value
+        return self.layer.call(tf.zeros_like(inputs[0][:1])) if filled else None
+
+    def apply(self, inputs, kernel):
+        z, bias = super().apply(inputs, kernel), self.bias(inputs, kernel)
+        return z if bias is None else z - kernel * bias
+
 
 class WindowAverage(Average):
     """The average over the windows of a max-pooling layer: what rules other than winner-takes-all share by."""

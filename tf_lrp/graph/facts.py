@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
-from tf_lrp.graph.nodes import constants_in
+from tf_lrp.graph.signs import nonnegative_tensors
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
-from tf_lrp.twins.structural import ROUTING_OPERATIONS
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
 _EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
@@ -26,13 +24,6 @@ _MAX_POOLING = (
 _GLOBAL_MAX_POOLING = (
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D, *K.operation_classes("Max", "Amax", "Min", "Amin"),
 )  # fmt: skip
-
-#: Functions that are never negative, whatever they are given.
-_NONNEGATIVE_FUNCTIONS = {"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential", "sparse_plus",
-                          "squareplus", "sparse_sigmoid", "exp"}  # fmt: skip
-#: Functions that are not negative where their argument is not.
-_SIGN_PRESERVING_FUNCTIONS = {"linear", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "hard_silu", "tanh", "softsign",
-                              "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "mish", "prelu"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,7 +73,7 @@ def gather(graph):
     flags = [tuple(id(t) in depends for t in node.inputs) for node in graph.nodes]
     kinds = [_kinds(node, sum(flags[n])) for n, node in enumerate(graph.nodes)]
     weights = [n for n, k in enumerate(kinds) if "weights" in k]
-    signs = _nonnegative_tensors(graph, kinds)
+    known = nonnegative_tensors(graph)
     upstream = _longest_counts(graph.nodes, kinds, lambda n: n.inputs, lambda n: n.outputs)
     downstream = _longest_counts(graph.nodes[::-1], kinds[::-1], lambda n: n.outputs, lambda n: n.inputs)[::-1]
     return [
@@ -95,7 +86,7 @@ def gather(graph):
             weighted=len(weights),
             upstream=upstream[n],
             downstream=downstream[n],
-            nonnegative=bool(node.inputs) and all(id(t) in signs for t in node.inputs),
+            nonnegative=bool(node.inputs) and all(id(t) in known for t in node.inputs),
             depends=any(id(t) in depends for t in node.outputs),
             signals=flags[n],
             takers=roles.get(node.name, (flags[n], False))[0],
@@ -161,41 +152,3 @@ def _longest_counts(nodes, kinds, before, after):
         for tensor in after(node):
             at_tensor[id(tensor)] = at_tensor.get(id(tensor), Counter()) | (count + Counter(of_kinds))
     return counts
-
-
-def _nonnegative_tensors(graph, kinds):
-    """ids of the tensors that cannot be negative."""
-    known = set()
-    for node, of_kinds in zip(graph.nodes, kinds, strict=True):
-        inputs = [id(t) in known for t in node.inputs]
-        if _stays_nonnegative(node, of_kinds, bool(inputs) and all(inputs), any(inputs)):
-            known.update(id(t) for t in node.outputs)
-    return known
-
-
-def _stays_nonnegative(node, kinds, all_inputs, any_input):
-    if isinstance(node.operation, K.Maximum):
-        return any_input or any(np.all(np.asarray(c) >= 0) for c in constants_in((node.args, node.kwargs)))
-    if constants_in((node.args, node.kwargs)):
-        return False
-    if "activation" in kinds:
-        function = activation_name(node.operation)
-        return function in _NONNEGATIVE_FUNCTIONS or (all_inputs and function in _SIGN_PRESERVING_FUNCTIONS)
-    if "maximum" in kinds:
-        return any_input
-    if kinds & {"weights", "normalization", "rescaling", "subtract", "embedding"}:
-        return False
-    if "resampling" in kinds:
-        # Cubic and Lanczos kernels have negative lobes.
-        return all_inputs and node.operation.interpolation == "bilinear"
-    if "structural" in kinds and not isinstance(node.operation, _SIGN_KEEPING):
-        return False
-    return all_inputs
-
-
-_SIGN_KEEPING = (
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D,
-    L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
-    L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise, L.ActivityRegularization,
-    L.Identity, *ROUTING_OPERATIONS,
-)  # fmt: skip

@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine import Affine
@@ -106,12 +104,6 @@ def pruned(graph):
             kept.append(node)
             needed.update(id(t) for t in node.inputs)
     return replace(graph, nodes=tuple(reversed(kept)))
-
-
-def constants_in(structure):
-    """The arrays and floats in a nested structure: operands that no layer computes. (Integers say axes and shapes.)"""
-    leaves = tree.flatten(structure)
-    return [leaf for leaf in leaves if isinstance(leaf, float | np.ndarray | np.generic | tf.Tensor | keras.Variable)]
 
 
 def tensors_in(structure):

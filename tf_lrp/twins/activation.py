@@ -67,7 +67,7 @@ class SoftmaxTwin(PassTwin):
 
     @property
     def remainder(self):
-        return "bias" if isinstance(self.rule, Taylor) else ""
+        return "formula" if isinstance(self.rule, Taylor) else ""
 
     @classmethod
     def takers(cls, signals):

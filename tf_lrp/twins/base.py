@@ -77,7 +77,7 @@ class Twin(keras.layers.Layer):
 
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
-    #: What becomes of relevance that goes in and does not come out ("padding", "bias"), where `absorbed` does not say.
+    #: The cause (see `tf_lrp.conservation.CAUSES`) of what goes in and does not come out, where `absorbed` does not say.
     remainder = ""
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
@@ -136,7 +136,8 @@ class Twin(keras.layers.Layer):
             relevance: relevance of the output.
 
         Returns:
-            Dict of scalars ("bias", "stabilizer"), in logit units, summed over the batch; empty where nothing is absorbed.
+            Dict of scalars by cause (see `tf_lrp.conservation.CAUSES`), in logit units, summed over the batch; empty where
+            nothing is absorbed.
         """
         return {}
 

@@ -61,4 +61,4 @@ class MatmulTwin(Twin):
         # What arrives where the products cancel to 0 goes nowhere.
         z = self.compute(*inputs)
         quotient = Stabilizer().divide(relevance, z)
-        return {"stabilizer": tf.reduce_sum(tf.cast(relevance, tf.float64) - tf.cast(quotient * z, tf.float64))}
+        return {"zero_denominator": tf.reduce_sum(tf.cast(relevance, tf.float64) - tf.cast(quotient * z, tf.float64))}

@@ -28,12 +28,19 @@ ROUTING_LAYERS = (
 )  # fmt: skip
 
 
+#: Operations with operands that may be constants; the others fill in zeros or one value.
+_WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate")
+
+
 @register_twin(*ROUTING_LAYERS)
 class RoutingTwin(Twin):
     """Each output is a copy of one input or a constant; what arrives at padding is dropped."""
 
     rules = (Pass,)
-    remainder = "padding"
+
+    @property
+    def remainder(self):
+        return "bias" if isinstance(self.operation, _WITH_CONSTANTS) else "padding"
 
     def call(self, *inputs):
         return self.compute(*inputs)
