@@ -13,7 +13,8 @@ from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.nodes import constants_in
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
-from tf_lrp.twins.structural import ROUTING_OPERATIONS
+from tf_lrp.twins.identities import IDENTITY_LAYERS
+from tf_lrp.twins.structural import ROUTING_LAYERS
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
 _EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
@@ -57,6 +58,8 @@ class Facts:
         takers: for a product, which inputs take relevance when the signal takes all; else as ``signals``.
         only_takers: whether no rule gives the other factors anything: they are normalizers, or functions of the signal.
         default_rule: the rule it has unless a preset addresses it; None if it needs one.
+        layers: names of the layers that it is a part of: of the models and composite layers it lies in, outermost first, of
+            the layer that it is a step of, for this use too ("s.2"), and last its own.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Facts:
     takers: tuple
     only_takers: bool
     default_rule: Rule | None
+    layers: tuple[str, ...] = ()
 
 
 def gather(graph):
@@ -101,6 +105,7 @@ def gather(graph):
             takers=roles.get(node.name, (flags[n], False))[0],
             only_takers=roles.get(node.name, (flags[n], False))[1],
             default_rule=_default_rule(node, kinds[n]),
+            layers=(*node.path[:-1], *([node.whole] if node.whole else []), node.path[-1]),
         )
         for n, node in enumerate(graph.nodes)
     ]
@@ -193,9 +198,5 @@ def _stays_nonnegative(node, kinds, all_inputs, any_input):
     return all_inputs
 
 
-_SIGN_KEEPING = (
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D,
-    L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
-    L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise, L.ActivityRegularization,
-    L.Identity, *ROUTING_OPERATIONS,
-)  # fmt: skip
+#: What may be called by run-time lengths (`Sized`) may also be a padding by any value.
+_SIGN_KEEPING = tuple(c for c in (*ROUTING_LAYERS, *IDENTITY_LAYERS) if c is not K.Sized)

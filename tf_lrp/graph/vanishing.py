@@ -7,6 +7,7 @@ from keras import tree
 from tf_lrp.graph.activations import activation_name, is_relu
 from tf_lrp.rules import Pass, Rule, Stop, WinnerTakesAll, identity, negative, positive
 from tf_lrp.twins.base import Known
+from tf_lrp.twins.identities import IDENTITY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
 
 #: Functions that are 0 for every argument that is not positive.
@@ -90,4 +91,4 @@ def _passes_zero(node, of_node, rule):
     if "activation" in of_node.kinds:
         function = activation_name(node.operation)
         return function in _THROUGH_ZERO, function in _CUTTING
-    return isinstance(node.operation, ROUTING_LAYERS), False
+    return isinstance(node.operation, (*ROUTING_LAYERS, *IDENTITY_LAYERS)), False

@@ -28,6 +28,15 @@ ROUTING_LAYERS = (
 )  # fmt: skip
 
 
+#: Those of them that may put in values of their own, or values of more than one tensor in the place of each other.
+INSERTING_LAYERS = (
+    L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.CenterCrop,
+    *K.operation_classes(
+        "Pad", "Diag", "Diagflat", "Tril", "Triu", "Where", "Unfold", "ExtractPatches", "PadImages", "SliceUpdate", "View",
+    ),
+)  # fmt: skip
+
+
 @register_twin(*ROUTING_LAYERS)
 class RoutingTwin(Twin):
     """Each output is a copy of one input or a constant; what arrives at padding is dropped."""
