@@ -9,6 +9,7 @@ import tensorflow as tf
 from tf_lrp import conservation, neurons, tables
 from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.presets import as_preset
 
 
@@ -56,6 +57,8 @@ class Analyzer(Explainer):
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        if strip_softmax:
+            warn_of_probabilities(graph)
         self._rewritten = rewrite(graph, self.preset, model.name)
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}

@@ -15,6 +15,7 @@ import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.layers import layer as layer_module
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
@@ -122,6 +123,15 @@ def _dense(leaf):
     """Keras takes the product of a length and a number for sparse."""
     sparse = isinstance(leaf, keras.KerasTensor) and leaf.sparse
     return keras.KerasTensor(leaf.shape, leaf.dtype) if sparse else leaf
+
+
+def like(tensor):
+    """A new symbolic tensor of the same shape, type and mask."""
+    new = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+    mask = get_keras_mask(tensor)
+    if mask is not None:
+        set_keras_mask(new, mask)
+    return new
 
 
 _tracing = threading.RLock()

@@ -61,11 +61,11 @@ class Name(Selector):
     pattern: str
 
     def matches(self, facts):
-        inside = self.pattern in facts.path.split(".")
-        return inside or fnmatchcase(facts.name, self.pattern) or fnmatchcase(facts.path, self.pattern)
+        names = (*facts.layers, facts.name, facts.path)
+        return self.pattern in names or any(fnmatchcase(name, self.pattern) for name in names)
 
     def addresses(self, facts):
-        return self.pattern in (facts.name, facts.path)
+        return self.pattern in (*facts.layers[-1:], facts.name, facts.path)
 
     def __str__(self):
         return f"name({self.pattern!r})"
@@ -203,8 +203,9 @@ def all():
 def name(pattern):
     """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``); a layer stands for its name.
 
-    The exact name of a nested model or composite layer means all layers with weights in it. That of a layer without weights
-    addresses it.
+    A layer that is used several times is meant in all its uses; ``"conv.2"`` is the second alone. The name of a nested model
+    or composite layer means all layers with weights in it, that of a separable convolution both its steps, of which
+    ``"conv_depthwise"`` means the first. The exact name of a layer without weights addresses it.
     """
     return Name(getattr(pattern, "name", pattern))
 

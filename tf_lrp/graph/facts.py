@@ -48,6 +48,8 @@ class Facts:
         takers: for a product, which inputs take relevance when the signal takes all; else as ``signals``.
         only_takers: whether no rule gives the other factors anything: they are normalizers, or functions of the signal.
         default_rule: the rule it has unless a preset addresses it; None if it needs one.
+        layers: names and dotted paths of the layers that it is a part of: of the models and composite layers it lies in, of
+            the layer that it is a step of, for this use too ("s.2"), and last its own name.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Facts:
     takers: tuple
     only_takers: bool
     default_rule: Rule | None
+    layers: tuple[str, ...] = ()
 
 
 def gather(graph):
@@ -79,7 +82,7 @@ def gather(graph):
     return [
         Facts(
             name=node.name,
-            path=".".join(node.path),
+            path=".".join(_place(node)),
             layer_class=type(node.operation).__name__,
             kinds=kinds[n],
             index=weights.index(n) if n in weights else None,
@@ -92,9 +95,20 @@ def gather(graph):
             takers=roles.get(node.name, (flags[n], False))[0],
             only_takers=roles.get(node.name, (flags[n], False))[1],
             default_rule=_default_rule(node, kinds[n]),
+            layers=_layers(node),
         )
         for n, node in enumerate(graph.nodes)
     ]
+
+
+def _place(node):
+    """Names of the models it lies in, and its own."""
+    return (*node.path[:-2], node.path[-1]) if node.whole else node.path
+
+
+def _layers(node):
+    dotted = [".".join(node.path[: n + 1]) for n in range(len(node.path))]
+    return (*dotted, node.whole or node.name, *node.path)
 
 
 def _kinds(node, branches):

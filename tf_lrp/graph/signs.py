@@ -12,14 +12,14 @@ from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import proven
 from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS
 from tf_lrp.operations import StateSum
-from tf_lrp.twins.activation import TRAINING_LAYERS
+from tf_lrp.twins.identities import IDENTITY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
 
 #: Not among what moves values: reads their bits as another type; computes copies as sums of products; interpolates pictures
 #: that are smaller than it crops.
 _NOT_EXACT = (*K.operation_classes("View", "ExtractPatches"), L.CenterCrop)
 #: Each output is an input, or a constant among the arguments, or 0.
-_MOVING = frozenset((*ROUTING_LAYERS, *TRAINING_LAYERS, L.Identity)) - frozenset(_NOT_EXACT)
+_MOVING = frozenset((*ROUTING_LAYERS, *IDENTITY_LAYERS)) - frozenset(_NOT_EXACT)
 
 #: Which arguments are values, where others say places or whether.
 _VALUES = {

@@ -90,6 +90,15 @@ class Twin(keras.layers.Layer):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
         self.built = True
 
+    def __call__(self, *args, **kwargs):
+        """As of a Keras layer, but what it returns is never the very tensor that it was given.
+
+        The gradient at a tensor is all that reaches it: relevance at this layer would hold that of its input's other takers.
+        """
+        given = {id(t) for t in tree.flatten((args, kwargs)) if tf.is_tensor(t)}
+        outputs = super().__call__(*args, **kwargs)
+        return tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
+
     @classmethod
     def supports(cls, inputs):
         """Whether it can stand in for an operation on these symbolic inputs, those that take relevance."""

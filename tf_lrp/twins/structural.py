@@ -27,6 +27,13 @@ ROUTING_LAYERS = (
     *ROUTING_OPERATIONS, K.Sized, MergeTime, SplitTime,
 )  # fmt: skip
 
+#: Those of them that may put in values of their own, or values of more than one tensor in the place of each other.
+INSERTING_LAYERS = (
+    L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.CenterCrop,
+    *K.operation_classes(
+        "Pad", "Diag", "Diagflat", "Tril", "Triu", "Where", "Unfold", "ExtractPatches", "PadImages", "SliceUpdate", "View",
+    ),
+)  # fmt: skip
 
 #: Operations with operands that may be constants; the others fill in zeros or one value.
 _WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate")
