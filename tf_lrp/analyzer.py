@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 import tensorflow as tf
 
-from tf_lrp import conservation, neurons, tables
+from tf_lrp import conservation, neurons, preset_json, tables
 from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.presets import as_preset
@@ -68,7 +66,7 @@ class Analyzer(Explainer):
         return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
 
     def configuration(self):
-        return {"preset": json.loads(self.preset.to_json())}
+        return {"preset": preset_json.as_dict(self.preset)}
 
     def rules(self):
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""

@@ -27,6 +27,9 @@ class DotProductAttentionTwin(Twin):
       Taylor's, which does not conserve relevance.
     """
 
+    kinds = frozenset({"attention"})
+    default_rule = SignalTakesAll()
+    keeps_sign = True
     rules = (SignalTakesAll, Uniform)
 
     @property

@@ -129,7 +129,7 @@ class Propagation:
                 contributions = z if bias is None else z - bias
                 leftover = self.affine.spread(self.inputs, self.kernel, term.spread * (relevance - quotient * contributions))
                 total = _added(total, leftover)
-            for of_activation, of_kernel in term.parts:
+            for of_activation, of_kernel in term.numerators:
                 with _after(relevance):
                     shares = self._transposed(of_kernel, quotient)
                 if of_activation is not ones:
@@ -142,9 +142,12 @@ class Propagation:
         """What biases and stabilizers keep of the relevance, summed over the batch: dict of scalars.
 
         float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be
-        negative.
+        negative. A rule whose shares are other than what its denominators sum conserves nothing: all that is missing is "bias".
         """
         arrived = _total(relevance * self.z if self.divided else relevance)
+        if any(term.shares is not None for term in self._terms()):
+            of_inputs = zip(self.inputs, self.propagate(relevance), self.dividing, strict=True)
+            return {"bias": arrived - sum(_total(x * share if divided else share) for x, share, divided in of_inputs)}
         by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
         for term, quotient, z in self._fractions(relevance):
             bias = self._bias_of(term)

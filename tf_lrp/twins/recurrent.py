@@ -33,6 +33,8 @@ class RecurrentTwin(Twin):
         step: twin model of the cell, [x_t, *states] -> [y_t, *states].
     """
 
+    kinds = frozenset({"recurrent", "weights"})
+
     remainder = "bias"
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), step=None):
