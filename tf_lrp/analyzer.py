@@ -86,8 +86,8 @@ class Analyzer(Explainer):
         target = self._target(output)
         explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
-        if selection.mode == "indices":
-            raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
+        if selection.mode in neurons.SEVERAL:
+            raise ValueError("conservation explains one target per sample; got (N, K) indices or a list of targets.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)

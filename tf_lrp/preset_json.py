@@ -33,8 +33,8 @@ _RULES = {
 }
 
 
-#: Characters of what a rule has to say about its parameters.
-_LONGEST = 400
+#: Characters of what there is to say about one entry.
+_LONGEST = 1000
 
 
 def register_rule(rule_class):
@@ -173,7 +173,7 @@ def _entry(number, entry):
         rule = _rule_from_dict(entry.get("rule"))
         return select.from_dict({k: v for k, v in entry.items() if k != "rule"}), rule
     except ValueError as error:
-        raise ValueError(f"Entry {number} of its rules: {error}") from None
+        raise ValueError(f"Entry {number} of its rules: {_short(str(error))}") from None
 
 
 def _rule_from_dict(data):
@@ -181,8 +181,8 @@ def _rule_from_dict(data):
         raise ValueError(f'Expected a rule, {{"class": ...}} with one of {", ".join(_RULES)}; got {reprlib.repr(data)}.')
     if data["class"] not in _RULES:
         raise ValueError(
-            f"Expected a rule among {', '.join(_RULES)}; got {reprlib.repr(data['class'])}. A rule of your own is known where its "
-            "class was registered by tf_lrp.register_rule before the JSON is read; on the command line none is."
+            f"Expected a rule among {', '.join(_RULES)}; got {reprlib.repr(data['class'])}. A rule of your own is known where "
+            "its class was registered by tf_lrp.register_rule before the JSON is read; on the command line none is."
         )
     rule_class = _RULES[data["class"]]
     unknown = sorted(set(data) - {"class"} - {f.name for f in fields(rule_class)})
@@ -194,16 +194,16 @@ def _rule_from_dict(data):
     except RecursionError:
         raise
     except Exception as error:  # a rule of a user's own may complain by anything
-        raise ValueError(f"The rule {data['class']} cannot be made of {_shown(data)}: {_short(error)}") from error
+        reason = str(error) or type(error).__name__
+        raise ValueError(f"The rule {data['class']} cannot be made of {_shown(data)}: {reason}") from error
 
 
 def _shown(data):
     return reprlib.repr({k: v for k, v in data.items() if k != "class"})
 
 
-def _short(error):
+def _short(text):
     """What an error says, which may quote more of the JSON than anyone wants to read."""
-    text = str(error) or type(error).__name__
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

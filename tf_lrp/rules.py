@@ -5,9 +5,9 @@ A rule says how the relevance R_j of a layer's outputs is shared among its input
     R_i = sum over terms t of  c_t  sum_j  sum_p  f_p(a_i) g_p(w_ij) / stab(z_tj)  R_j,
     z_tj = sum_i sum_p f_p(a_i) g_p(w_ij) + h(b_j),
 
-(`Sign` alone has other pairs above the line than below it), so a rule is a list of `Term`s: a coefficient c, pairs of maps (f, g) of the activation and the kernel, a map h of the bias
-and a `Stabilizer` (1e-6 for the rules that split signs, as in zennit; none for z, w^2, flat and z-box). It knows nothing of
-the layer: what a_i w_ij means there is the layer's affair.
+(`Sign` alone has other pairs above the line than below it), so a rule is a list of `Term`s: a coefficient c, pairs of maps
+(f, g) of the activation and the kernel, a map h of the bias and a `Stabilizer` (1e-6 for the rules that split signs, as in
+zennit; none for z, w^2, flat and z-box). It knows nothing of the layer: what a_i w_ij means there is the layer's affair.
 
 Sources:
     [1] Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by LRP", PLOS ONE 10(7).

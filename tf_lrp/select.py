@@ -62,7 +62,7 @@ class Name(Selector):
 
     def __post_init__(self):
         if not isinstance(self.pattern, str):
-            raise TypeError(f"select.name needs a layer, its name or a pattern, got {reprlib.repr(self.pattern)}.")
+            raise TypeError(f"select.name needs a layer, its name or a pattern, got {self.pattern!r}.")
 
     def matches(self, facts):
         inside = self.pattern in facts.path.split(".")
@@ -81,7 +81,7 @@ class Kind(Selector):
 
     def __post_init__(self):
         if not isinstance(self.kinds, tuple) or not self.kinds or any(k not in KINDS for k in self.kinds):
-            raise ValueError(f"select.kind needs one or more of {', '.join(KINDS)}; got {reprlib.repr(self.kinds)}.")
+            raise ValueError(f"select.kind needs one or more of {', '.join(KINDS)}; got {self.kinds!r}.")
 
     def matches(self, facts):
         return not facts.kinds.isdisjoint(self.kinds)
@@ -100,9 +100,7 @@ class Index(Selector):
 
     def __post_init__(self):
         if not _is_whole(self.start) or not _is_whole(self.stop):
-            raise TypeError(
-                f"select.index needs positions as integers, got {reprlib.repr(self.start)} and {reprlib.repr(self.stop)}."
-            )
+            raise TypeError(f"select.index needs positions as integers, got {self.start!r} and {self.stop!r}.")
 
     def matches(self, facts):
         if facts.index is None:
@@ -121,9 +119,7 @@ class Fraction(Selector):
 
     def __post_init__(self):
         if any(isinstance(end, bool) for end in (self.start, self.stop)) or not 0 <= self.start < self.stop <= 1:
-            raise ValueError(
-                f"select.fraction needs 0 <= start < stop <= 1, got start={reprlib.repr(self.start)}, stop={reprlib.repr(self.stop)}."
-            )
+            raise ValueError(f"select.fraction needs 0 <= start < stop <= 1, got start={self.start!r}, stop={self.stop!r}.")
 
     def matches(self, facts):
         return facts.index is not None and self.start <= facts.index / facts.weighted < self.stop
@@ -141,7 +137,7 @@ class _End(Selector):
         if not _is_whole(self.n) or self.n < 0 or (self.kind is not None and self.kind not in KINDS):
             raise ValueError(
                 f"select.{type(self).__name__.lower()} needs an integer n >= 0 and a kind among {', '.join(KINDS)}, "
-                f"got n={reprlib.repr(self.n)}, kind={reprlib.repr(self.kind)}."
+                f"got n={self.n!r}, kind={self.kind!r}."
             )
 
     def _near(self, facts, passed):
@@ -223,7 +219,7 @@ def _check_selectors(*parts):
     for part in parts:
         if not isinstance(part, Selector):
             raise TypeError(
-                f"Selectors are combined with selectors, as in select.first(2) | select.kind('conv'); got {reprlib.repr(part)}."
+                f"Selectors are combined with selectors, as in select.first(2) | select.kind('conv'); got {part!r}."
             )
 
 
