@@ -181,14 +181,20 @@ def test_a_list_of_targets_comes_from_one_pass():
         for k, target in enumerate(targets):
             np.testing.assert_allclose(found["input"][:, k], analyzer.analyze(X, target), rtol=1e-4, atol=1e-6)
         assert analyzer.analyze(X, targets[:1]).shape == (3, 1, 6, 6, 3)
-    many = [neuron(k % 5, k % 4) for k in range(20)]  # more than are laid out in one graph
-    assert ANALYZERS[DETECTOR].analyze(X, many).shape == (3, 20, 6, 6, 3)
+
+
+def test_more_targets_than_are_laid_out_in_one_graph(monkeypatch):
+    monkeypatch.setattr("tf_lrp.explainer._TARGETS_AT_ONCE", 2)
+    targets, analyzer = [neuron(k, 3 - k) for k in range(3)], tf_lrp.Analyzer(DETECTOR, "epsilon")
+    found = analyzer.analyze(X, targets)
+    for k, target in enumerate(targets):
+        np.testing.assert_allclose(found[:, k], analyzer.analyze(X, target), rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("model", "target"),
     [(DETECTOR, neuron(2, -1)), (DETECTOR, [neuron(2, 1), neuron(0, 0)]), (SEGMENTER, region(MASK, 1, "mean"))],
-    ids=str,
+    ids=lambda value: type(value).__name__,
 )
 def test_targets_in_pipelines_graphs_and_models(model, target):
     analyzer = ANALYZERS[model]
@@ -240,7 +246,6 @@ def test_lengths_that_are_free():
 
 def test_a_saved_model_with_its_target(tmp_path):
     for model, target, name in (
-        (DETECTOR, neuron(2, -1), "neuron(2, -1)"),
         (DETECTOR, [neuron(2, 1), neuron(0, 0)], "neuron(2, 1), neuron(0, 0)"),
         (SEGMENTER, region(MASK, 1, "mean"), str(region(MASK, 1, "mean"))),
     ):
@@ -267,11 +272,11 @@ def test_two_masks_are_two_targets():
 
 
 def test_a_portable_file_with_its_target(tmp_path):
-    from tensorflow.lite import Interpreter
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter").Interpreter
 
     for model, target in ((DETECTOR, neuron(2, -1)), (SEGMENTER, [region(MASK, 1), region(~MASK, 0, "mean")])):
         path = ANALYZERS[model].export(tmp_path / "e.tflite", "litert", neuron_selection=target, batch_size=3, overwrite=True)
-        runner = Interpreter(model_path=str(path)).get_signature_runner()
+        runner = interpreter(model_path=str(path)).get_signature_runner()
         found = runner(**{next(iter(runner.get_input_details())): X})["relevance"]
         np.testing.assert_allclose(found, ANALYZERS[model].analyze(X, target), rtol=1e-3, atol=1e-4)
 
@@ -304,7 +309,7 @@ def test_the_callback_watches_targets(tmp_path):
         (lambda: neuron(1.0, 1), TypeError, "An index is an integer"),
         (lambda: neuron(True), TypeError, "An index is an integer"),
         (lambda: neuron([[1]], 2), ValueError, r"array of shape \(1, 1\)"),
-        (lambda: neuron([], 2), ValueError, "shape"),
+        (lambda: neuron([], 2), TypeError, "one for each sample; got"),
         (lambda: neuron(tf.constant(1.5)), TypeError, "got float32"),
         (lambda: region(MASK, "disc"), TypeError, "channel is an integer"),
         (lambda: region(MASK, 1, "max"), ValueError, '"sum" or "mean"'),
@@ -356,3 +361,25 @@ def test_lists_hold_one_kind():
         ANALYZERS[SEGMENTER].analyze(X, [neuron(1, 1, 1), 3])
     with pytest.raises(ValueError, match="one target per sample"):
         ANALYZERS[DETECTOR].conservation(X, [neuron(1, 1)])
+
+
+# -- measures -------------------------------------------------------------------------------------------------------------
+
+
+def test_measures_of_targets():
+    from tf_lrp.evaluation import randomization, robustness
+
+    for model, target in ((DETECTOR, neuron([0, 1, 4], 3)), (SEGMENTER, region(MASK, 1, "mean"))):
+        analyzer = ANALYZERS[model]
+        weights = one_hot((3, 5, 4), 0, 3) if model is DETECTOR else MASK[..., None] * np.eye(3)[1] / MASK.sum()
+        if model is DETECTOR:
+            weights = np.stack([one_hot((1, 5, 4), k, 3)[0] for k in (0, 1, 4)])
+        scores = (model(X).numpy() * weights).reshape(3, -1).sum(axis=1)
+        sums = analyzer.analyze(X, target).sum((1, 2, 3))
+        expected = np.abs(sums - scores) / np.abs(scores)
+        np.testing.assert_allclose(robustness.completeness(analyzer, X, target), expected, rtol=1e-2, atol=1e-5)
+        moved = robustness.sensitivity(analyzer, X, target, radius=1e-3, draws=2)
+        assert (moved.maximum >= moved.average).all() and (moved.average > 0).all() and (moved.average < 1).all()
+    model = detector()
+    rows = randomization.parameter_randomization(tf_lrp.Analyzer(model, "z"), model, X, neuron(2, 1), similarities=("rank",))
+    assert len(rows) == 2 and all(row.similarities["rank"].shape == (3,) for row in rows)

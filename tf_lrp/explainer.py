@@ -176,7 +176,8 @@ class Explainer:
             tf.errors.InvalidArgumentError: when it runs, for a neuron that is not there (not under XLA).
         """
         if any(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten((x, neuron_selection))):
-            return ExplanationLayer(self, layers=layers, output=output, dtype=dtype)(x, neuron_selection)
+            layer = ExplanationLayer(self, layers=layers, output=output, dtype=dtype)
+            return layer(x, neuron_selection=neuron_selection)
         leaves, pack = self._inputs.flatten(x)
         names, target = self._layer_names(layers), self._target(output)
         tensors = self._inputs.tensors_of(leaves)
