@@ -345,6 +345,12 @@ def z_box(a, w, b, connected, z, *, low, high, stabilizer=0.0):
     return ratio(contributions, contributions.sum(), stabilizer)
 
 
+def sign_rule(a, w, b, connected, z, *, mu=0.0, bias=True, stabilizer=0.0):
+    """s(a_i) w_ij / z_j with s(a) = +1 for a >= mu, else -1. `mu`: a number or one value per input."""
+    contributions = np.where(a >= np.ravel(mu), 1.0, -1.0) * w
+    return ratio(contributions, (a * w).sum() + (b if bias and b is not None else 0.0), stabilizer)
+
+
 def unified(
     a,
     w,
@@ -573,6 +579,7 @@ RULES = {
     "WSquare": w_square,
     "Flat": flat,
     "ZBox": z_box,
+    "Sign": sign_rule,
     "Unified": unified,
 }
 

@@ -13,11 +13,13 @@ _HOMES = {
     "Stabilizer": "stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
+    "register_rule": "preset_json",
     "register_twin": "twins",
     "tune": "tuning",
     **{
         name: name
         for name in (
+            "affine",
             "callbacks",
             "data",
             "evaluation",
@@ -28,6 +30,7 @@ _HOMES = {
             "presets",
             "rules",
             "select",
+            "target",
             "tuning",
             "twins",
         )

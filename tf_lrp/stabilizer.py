@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +31,7 @@ class Stabilizer:
 
     Raises:
         ValueError: if ``epsilon`` is negative or not finite.
+        TypeError: if it is no number, or the others are no bools.
     """
 
     epsilon: float = 0.0
@@ -36,7 +39,12 @@ class Stabilizer:
     norm_scale: bool = False
 
     def __post_init__(self):
-        if not 0 <= self.epsilon < float("inf"):
+        if not isinstance(self.epsilon, numbers.Real) or isinstance(self.epsilon, bool):
+            raise TypeError(f"A stabilizer needs a number as epsilon, got {self.epsilon!r}.")
+        for name in ("clip", "norm_scale"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"A stabilizer needs True or False as {name}, got {getattr(self, name)!r}.")
+        if not 0 <= self.epsilon <= sys.float_info.max:
             raise ValueError(f"A stabilizer needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
 
     def __call__(self, z, sign=0, exact=False):

@@ -9,14 +9,13 @@ from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
+from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.signs import nonnegative_tensors
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
+from tf_lrp.twins.registry import twin_class_of
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
-_EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
-_RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
 _MAX_POOLING = (
     L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
     *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
@@ -116,16 +115,13 @@ def _kinds(node, branches):
     operation = node.operation
     if node.affine is not None:
         return node.affine.kinds
-    if isinstance(operation, ATTENTION):
-        return frozenset({"attention"})
+    twin_class = twin_class_of(operation)
+    if twin_class is not None and twin_class.kinds:
+        return frozenset(twin_class.kinds)
     if isinstance(operation, MATMULS):
         return frozenset({"matmul"})
     if isinstance(operation, (*PRODUCTS, *QUOTIENTS)) and branches > 1:
         return frozenset({"product"})
-    if isinstance(operation, _RECURRENT):
-        return frozenset({"recurrent", "weights"})
-    if isinstance(operation, _EMBEDDINGS):
-        return frozenset({"embedding"})
     if isinstance(operation, _SCALINGS):
         return frozenset({"normalization"})
     if isinstance(operation, K.SOFTMAX) or activation_name(operation) == "softmax":
@@ -148,9 +144,12 @@ def _kinds(node, branches):
 def _default_rule(node, kinds):
     if node.affine is not None:
         return node.affine.default_rule
+    twin_class = twin_class_of(node.operation)
+    if twin_class is not None and twin_class.default_rule is not None:
+        return twin_class.default_rule
     if kinds & {"product", "matmul", "attention"}:
         return SignalTakesAll()
-    if "recurrent" in kinds:
+    if "weights" in kinds:
         return None
     return WinnerTakesAll() if kinds & {"max_pooling", "maximum", "minimum"} else Pass()
 

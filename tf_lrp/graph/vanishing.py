@@ -77,7 +77,7 @@ def _proportional(node, rule):
     if node.affine is None or type(rule).terms is Rule.terms:
         return False
     terms = rule.terms(nonnegative=False)
-    return all(not term.spread and all(f in _PROPORTIONAL for f, _ in term.parts) for term in terms)
+    return all(not term.spread and all(f in _PROPORTIONAL for f, _ in term.numerators) for term in terms)
 
 
 def _passes_zero(node, of_node, rule):

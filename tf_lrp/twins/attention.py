@@ -27,6 +27,8 @@ class DotProductAttentionTwin(Twin):
       Taylor's, which does not conserve relevance.
     """
 
+    kinds = frozenset({"attention"})
+    default_rule = SignalTakesAll()
     rules = (SignalTakesAll, Uniform)
 
     @property

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals
+from tf_lrp.rules import Rule
 
 
 def with_relevance(output, inputs, backward):
@@ -75,6 +76,11 @@ class Twin(keras.layers.Layer):
             model. () stands for all.
     """
 
+    #: What selectors can call the layer, words from `tf_lrp.kinds.KINDS`, such as {"dense", "weights"}. With "weights" it is
+    #: counted among the layers with weights, and presets choose its rule. Empty: what the library makes of the operation.
+    kinds: frozenset[str] = frozenset()
+    #: The rule unless a preset addresses it; None: presets must say (with "weights"), or it needs none (without).
+    default_rule: Rule | None = None
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
     #: The cause (see `tf_lrp.conservation.CAUSES`) of what goes in and does not come out, where `absorbed` does not say.
@@ -106,7 +112,10 @@ class Twin(keras.layers.Layer):
 
     @classmethod
     def takers(cls, signals):
-        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools)."""
+        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools).
+
+        A twin with masks or gates among its inputs says no for them: layers that only feed those take no relevance.
+        """
         return signals
 
     @property

@@ -134,7 +134,7 @@ class Propagation:
                 contributions = z if bias is None else z - bias
                 leftover = self.affine.spread(self.inputs, self.kernel, term.spread * (relevance - quotient * contributions))
                 total = _added(total, leftover)
-            for of_activation, of_kernel in term.parts:
+            for of_activation, of_kernel in term.numerators:
                 with _after(relevance):
                     shares = self._transposed(of_kernel, quotient)
                 if of_activation is not ones:
@@ -157,6 +157,11 @@ class Propagation:
         """
         arrived = relevance * self.z if self.divided else relevance
         kept = dict.fromkeys(("bias", "zero_denominator", "stabilizer", "formula"), tf.zeros((), tf.float64))
+        if any(term.shares is not None for term in self._terms()):
+            # Numerators other than what the denominators sum: the formula does not conserve relevance.
+            of_inputs = zip(self.inputs, self.propagate(relevance), self.dividing, strict=True)
+            passed = sum(_total(x * share if divided else share) for x, share, divided in of_inputs)
+            return {**kept, "formula": _total(arrived) - passed}
         for term, quotient, z in self._fractions(relevance):
             bias = self._bias_of(term)
             missing = term.coefficient * self._addressed(term, arrived) - quotient * z

@@ -33,6 +33,8 @@ class RecurrentTwin(Twin):
         step: `tf_lrp.graph.Rewritten` cell, whose model is [x_t, *states] -> [y_t, *states].
     """
 
+    kinds = frozenset({"recurrent", "weights"})
+
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), step=None):
         super().__init__(operation, rule, name, dtype, arguments, takes)
         self.rewritten, self.step = step, step.model
