@@ -3,5 +3,5 @@
 KINDS = (
     "conv", "depthwise", "conv_transpose", "dense", "pooling", "max_pooling", "average_pooling", "global_pooling", "merge",
     "add", "subtract", "average", "maximum", "minimum", "activation", "normalization", "batch_normalization", "rescaling",
-    "resampling", "product", "matmul", "attention", "softmax", "recurrent", "embedding", "structural", "weights",
+    "resampling", "transform", "product", "matmul", "attention", "softmax", "recurrent", "embedding", "structural", "weights",
 )  # fmt: skip

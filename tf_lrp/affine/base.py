@@ -50,6 +50,9 @@ class Affine:
         """The activation that the layer applies to z itself, or None."""
         return getattr(self.layer, "activation", None)
 
+    def check(self, rule):
+        """Raises ValueError, with a clause that says why, if the rule does not make sense here."""
+
     def kernel(self, dtype):
         """The kernel as a tensor of ``dtype``."""
         raise NotImplementedError(f"{type(self).__name__} has no kernel")

@@ -7,18 +7,33 @@ from dataclasses import replace
 import keras
 from keras import tree
 
+from tf_lrp import keras_internals as K
 from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
+from tf_lrp.graph.flow import noise
 from tf_lrp.graph.heads import strip_softmax
 from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
 from tf_lrp.twins.identities import is_identity
 
+_SUMS = (K.Add, K.Subtract, keras.layers.Add, keras.layers.Subtract)
+
 
 def describe_affine(graph):
-    """Notes at each node which affine map it computes (before its activation), if it is one."""
-    return replace(graph, nodes=tuple(replace(n, affine=describe(n.operation, n.args, n.kwargs)) for n in graph.nodes))
+    """Notes at each node which affine map it computes (before its activation), if it is one.
+
+    A sum with noise merges nothing: as x + number, it is the same quantity in other units.
+    """
+    constant = noise(graph)
+
+    def affine_of(node):
+        operands = [t for t in node.inputs if id(t) not in constant]
+        if isinstance(node.operation, _SUMS) and len(operands) == 1 < len(node.inputs):
+            return None
+        return describe(node.operation, node.args, node.kwargs)
+
+    return replace(graph, nodes=tuple(replace(node, affine=affine_of(node)) for node in graph.nodes))
 
 
 def split_activation(graph):

@@ -9,12 +9,13 @@ from tf_lrp import keras_internals as K
 from tf_lrp.graph import routing
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.operations import Gated
+from tf_lrp.side_effects import Noise
 from tf_lrp.twins.identities import is_identity
 
 #: Products of branches, element by element.
 PRODUCTS = (L.Multiply, K.Multiply, Gated)
 QUOTIENTS = (K.Divide, K.TrueDivide, *K.operation_classes("DivideNoNan"))
-MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron")
+MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
 ATTENTION = K.operation_classes("DotProductAttention")
 
 #: How much a function looks like a gate: between 0 and 1; bounded; any other.
@@ -40,6 +41,19 @@ def signals(graph):
 
 def _indicates(node):
     return isinstance(node.operation, (*K.INDICATORS, K.SizeOf))
+
+
+def noise(graph):
+    """ids of the tensors that hold random numbers, or what was computed from these alone: constants at inference."""
+    found, sizes = set(), set()
+    for node in graph.nodes:
+        inputs = {id(t) for t in node.inputs}
+        outputs = {id(t) for t in node.outputs}
+        if isinstance(node.operation, K.SizeOf):
+            sizes |= outputs
+        elif isinstance(node.operation, Noise) or (inputs & found and inputs <= found | sizes):
+            found |= outputs
+    return found
 
 
 def gates(graph, found):

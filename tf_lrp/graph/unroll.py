@@ -14,6 +14,7 @@ from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
 from tf_lrp.graph.openers import opener_of
+from tf_lrp.side_effects import Unexplainable, left_out
 from tf_lrp.twins import twin_class_of
 
 
@@ -112,7 +113,7 @@ class _CannotOpen(Exception):
 def _trace(layer, args, inputs, flat=False):
     """The graph of a layer called on symbolic ``args``; ``flat`` to have its outputs in a flat list."""
     tracer = _Tracer()
-    with K.tracing(layer, tracer.call) as known:
+    with K.tracing(layer, tracer.call) as known, left_out(inputs):
         tracer.own_operations = known
         outputs = tracer.open(layer, args, {})
     if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
@@ -224,19 +225,20 @@ class _Tracer:
 
 
 def _is_primitive(operation, args, kwargs):
-    if not isinstance(operation, keras.layers.Layer):
+    if describe(operation, args, kwargs) is not None:
         return True
-    if opener_of(operation) is not None:
-        return False
+    if not isinstance(operation, keras.layers.Layer):
+        return opener_of(operation) is None
     return (
         twin_class_of(operation) is not None
-        or describe(operation, args, kwargs) is not None
         or isinstance(operation, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D))
         or bool(getattr(operation, "quantization_mode", None))
     )
 
 
 def _first_line(error):
+    if isinstance(error, Unexplainable):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Keras wraps errors of an inner call: the reason is on a line of its own.
     message = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
