@@ -97,7 +97,7 @@ def _opened(path, read):
             return read(archive)
     except _ERRORS as error:
         raise ValueError(
-            f"{path!r} is no npz file of plain arrays that can be read: {error or type(error).__name__}."
+            f"{path!r} is not an npz file of plain arrays that can be read: {error or type(error).__name__}."
         ) from error
 
 
