@@ -512,7 +512,8 @@ def test_overwriting_with_another_format(analyzer, labelled, tmp_path):
     explained = tf_lrp.data.explain(labelled, analyzer)
     tf_lrp.data.write(explained, tmp_path, shard_size=SHARD)
     tf_lrp.data.write(explained, tmp_path, format="npz", shard_size=20, overwrite=True)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["manifest.json", *(f"shard-00000{k}.npz" for k in range(3))]
+    expected = {"manifest.json", *(f"shard-00000{k}.npz" for k in range(3))}
+    assert {p.name for p in tmp_path.iterdir()} - {"manifest.json.lock"} == expected
 
 
 # -- what goes wrong ----------------------------------------------------------------------------------------------------
@@ -567,20 +568,6 @@ def test_other_samples_are_noticed(analyzer, x, y, tmp_path, monkeypatch):
         tf_lrp.data.write(tf_lrp.data.explain(shorter, analyzer), tmp_path, shard_size=SHARD)
     after = contents(tmp_path)
     assert {k: v for k, v in before.items() if ".partial" not in k} == after
-
-
-def test_vanished_shards_are_noticed(labelled, format, tmp_path):
-    tf_lrp.data.write(labelled, tmp_path, format=format, shard_size=SHARD)
-    if format == "zarr":
-        (tmp_path / "arrays.zarr").rename(tmp_path / "elsewhere")
-    else:
-        (tmp_path / f"shard-000002.{format}").unlink()
-    for call in (
-        lambda: tf_lrp.data.read(tmp_path),
-        lambda: tf_lrp.data.write(labelled, tmp_path, format=format, shard_size=8),
-    ):
-        with pytest.raises(FileNotFoundError, match="missing"):
-            call()
 
 
 def test_folders_of_others_are_refused(labelled, tmp_path):

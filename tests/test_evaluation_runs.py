@@ -179,6 +179,51 @@ def test_two_runs_at_once_are_refused(tmp_path):
     assert met == [0] and log.holds(a_batch(1), "m")
 
 
+def test_a_log_that_waited_holds_what_the_other_measured(tmp_path):
+    first, second, asked = log_of(tmp_path / "log"), log_of(tmp_path / "log"), []
+
+    def method(batch):
+        asked.append(batch.number)
+        return {"value": np.zeros((2, 1))}
+
+    runs.run([a_batch(0)], {"m": method}, first)
+    runs.run([a_batch(0), a_batch(1)], {"m": method}, second)
+    assert asked == [0, 1]
+
+
+def test_opening_a_log_leaves_the_line_that_another_is_writing(tmp_path):
+    log = log_of(tmp_path / "log")
+    with log.locked():
+        with (tmp_path / "log").open("a") as file:
+            file.write('{"batch": 0, "met')  # on its way
+        before = (tmp_path / "log").read_bytes()
+        with pytest.raises(BlockingIOError, match="Another process is measuring"):
+            log_of(tmp_path / "log")
+        assert (tmp_path / "log").read_bytes() == before
+
+
+@pytest.mark.parametrize("line", [
+    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]]},
+    {"batch": 0, "method": "m", "names": ["a"], "values": {"v": [1]}},
+    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]], "values": {"v": [1, 2]}},
+    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]], "values": {"v": ["high"]}},
+    {"batch": [0], "method": "m", "names": ["a"], "labels": [[1]], "values": {}},
+    {"method": "m"},
+    {"definition": {}},
+    [1, 2],
+    None,
+], ids=str)  # fmt: skip
+def test_a_log_that_was_edited_is_refused_by_a_sentence(tmp_path, line):
+    log_of(tmp_path / "log")
+    with (tmp_path / "log").open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    with pytest.raises(ValueError, match=r"is none or was edited .*choose another folder"):
+        log_of(tmp_path / "log")
+    (tmp_path / "other").write_text('{"configuration": 5}\n')
+    with pytest.raises(ValueError, match="is none or was edited"):
+        log_of(tmp_path / "other")
+
+
 # ---- the study of the shapes network ---------------------------------------------------------------------------------
 
 

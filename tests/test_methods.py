@@ -545,7 +545,7 @@ def test_quantus_asks_for_explanations():
     )
     np.testing.assert_allclose(found, tf_lrp.Analyzer(model, tf_lrp.preset("cmp_a1", epsilon=0.1)).analyze(x, targets))
     summed = tf_lrp.quantus.explain(model, x, targets, method="gradient")
-    np.testing.assert_allclose(summed, M.Gradient(model).analyze(x, targets).sum(-1, keepdims=True), rtol=1e-6)
+    np.testing.assert_allclose(summed, M.Gradient(model).analyze(x, targets).sum(-1)[:, None], rtol=1e-6)
     fitted = tf_lrp.quantus.explain(model, x, targets, method="pattern_net", fit=x, channel_sum=False)
     np.testing.assert_allclose(fitted, M.PatternNet(model).fit(x).analyze(x, targets), rtol=1e-5)
     model.layers[1].kernel.assign(-model.layers[1].kernel)  # as randomization tests do

@@ -601,6 +601,27 @@ def test_a_file_that_is_no_study_is_refused(tmp_path, model, data):
         tune(model, data, few, out=tmp_path, progress=False)
 
 
+def test_a_study_that_was_damaged_or_edited_is_refused(tmp_path):
+    from tf_lrp.tuning import Space, study
+
+    def opened():
+        return study.opened(tmp_path, ["m"], {"seed": 0}, 0, Space())
+
+    with opened() as begun:
+        pass
+    database = tmp_path / study.DATABASE
+    whole = database.read_bytes()
+    with opened() as begun:
+        begun._study.add_trial(begun._optuna.trial.create_trial(value=1.0, user_attrs={"record": '{"number": 0}'}))
+    for message in ("a record lacks 'reference'", "no study can be read"):
+        with pytest.raises(ValueError, match=f"no study can be read.*{message}|{message}"), opened():
+            pass
+        database.write_bytes(whole[:500])
+    database.write_bytes(whole[:9000] + b"x" * (len(whole) - 9000))
+    with pytest.raises(ValueError, match="no study can be read"), opened():
+        pass
+
+
 def test_what_a_model_is_does_not_depend_on_names():
     first, second = network(), network()
     assert first.layers[1].name != second.layers[1].name

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import contextlib
 
+from filelock import FileLock, Timeout
+
 
 @contextlib.contextmanager
 def alone(path, message):
-    """Holds the lock of a file while the ``with`` lasts.
+    """Holds the lock of a file while the ``with`` lasts, on every system that the package filelock knows.
 
     Args:
-        path: of the lock's file, which is made if it is not there and stays.
-        message: of the error, if another process holds it.
+        path: of the lock's file, which is made if it is not there.
+        message: of the error, if another process, or another ``with`` of this one, holds it.
 
     Raises:
-        BlockingIOError: another process holds the lock. Systems without such locks never raise it.
+        BlockingIOError: the lock is held.
     """
+    lock = FileLock(path, timeout=0)
     try:
-        import fcntl
-    except ImportError:  # not on this system
+        lock.acquire()
+    except Timeout:
+        raise BlockingIOError(message) from None
+    try:
         yield
-        return
-    with open(path, "w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise BlockingIOError(message) from None
-        yield
+    finally:
+        lock.release()

@@ -55,7 +55,7 @@ def _study(model, data, out, weights, classes, preprocess, size, limit, batch_si
 
     network, dataset = opened(model, data, weights, classes, preprocess, size)
     with Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),

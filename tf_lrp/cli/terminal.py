@@ -1,20 +1,55 @@
-"""What all commands share: the terminal, errors, TensorFlow imported without its chatter."""
+"""What all commands share: the terminal, errors, TensorFlow imported without its chatter.
+
+Names of layers, classes and files are other people's text, and a terminal obeys what it finds in text. All output goes through
+`console_of`, `write_line` or `complain`, which show control characters instead of sending them.
+"""
 
 from __future__ import annotations
 
 import os
+import re
 import sys
 import tempfile
 import traceback
+import warnings
 from contextlib import contextmanager
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.segment import Segment
 from rich.text import Text
+from typer.core import TyperGroup
+
+from tf_lrp.tables import printable
+
+
+class _Commands(TyperGroup):
+    """The commands; what is wrong with their options is told without control characters, which arguments may hold."""
+
+    def make_context(self, *args, **kwargs):
+        with _printable_errors():
+            return super().make_context(*args, **kwargs)
+
+    def invoke(self, ctx):
+        with _printable_errors():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _printable_errors():
+    try:
+        yield
+    except Exception as error:
+        for name in ("message", "option_name"):  # of the errors that Typer shows
+            if isinstance(getattr(error, name, None), str):
+                setattr(error, name, printable(getattr(error, name)))
+        raise
+
 
 app = typer.Typer(
     name="tf-lrp",
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -53,9 +88,11 @@ def import_tensorflow():
 
 @contextmanager
 def errors_end_the_command(debug):
-    """What the user got wrong, and what we did: one red line, then the exit code."""
+    """What the user got wrong, and what we did: one red line, then the exit code. Warnings: one yellow line each."""
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            yield
     except (ValueError, TypeError, OSError, ImportError) as error:
         complain(str(error), debug)
         raise typer.Exit(USAGE) from None
@@ -67,15 +104,33 @@ def errors_end_the_command(debug):
         raise typer.Exit(SOME_FAILED) from None
 
 
+def _warn(message, category, filename, lineno, file=None, line=None):
+    write_line(console_of(stderr=True), " ".join(f"{category.__name__}: {message}".split()), style="yellow")
+
+
 def complain(message, debug):
     """One red line on stderr, below the traceback if that is wanted; to be called where the error is caught."""
+    console = console_of(stderr=True)
     if debug:
-        traceback.print_exc()
-    write_line(console_of(stderr=True), " ".join(message.split()), style="red")
+        write_line(console, traceback.format_exc().rstrip())
+    message = _STYLES.sub("", message)
+    write_line(console, " ".join(message.split()), style="red")
+
+
+#: Keras sets parts of its errors in bold.
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class _Console(Console):
+    """A console that shows the control characters of what it is given, and sends none but its own."""
+
+    def render(self, renderable, options=None):
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def console_of(stderr=False):
-    console = Console(stderr=stderr, highlight=False)
+    console = _Console(stderr=stderr, highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
         console.width = max(console.width, 140)  # for files and pipes: nothing is wrapped that need not be
     return console
@@ -83,4 +138,4 @@ def console_of(stderr=False):
 
 def write_line(console, text, style=""):
     """Text as it is: without markup, never wrapped by us."""
-    console.print(Text(text, style), soft_wrap=True)
+    console.print(Text(printable(text), style), soft_wrap=True)

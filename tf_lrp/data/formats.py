@@ -3,7 +3,10 @@
 A format is a class with
 
     __init__(folder, leaves, shard_size): ``leaves`` is a list of `Leaf`; raises if this format cannot hold them
-    check(shards): raises if one of the first shards is not there
+    files(index): paths of the files of one shard that are there
+    missing(index): what is missing of one shard, None if its files are there
+    fault(samples): what is wrong with what the shards share, None if nothing is
+    count(index): number of samples in one shard, which is read for that; raises anything if it cannot be
     keep(shards): deletes everything of a run but its first shards, half-written files and other formats included
     begin(index), add(arrays), commit(): write one shard; ``arrays`` holds one array (n, ...) for each leaf. A shard counts
         once ``commit`` has returned; it then survives a loss of power.
@@ -21,7 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp import npz
+
 MANIFEST = "manifest.json"
+LOCK = f"{MANIFEST}.lock"
 ZARR = "arrays.zarr"
 _OWN = re.compile(r"shard-\d{6,}\.(tfrecord|npz)(\.\d+\.partial)?|manifest\.json\.\d+\.partial|arrays\.zarr")
 
@@ -85,13 +91,18 @@ class _Files:
     def file(self, index):
         return self.folder / f"shard-{index:06d}{self.suffix}"
 
-    def check(self, shards):
-        missing = [self.file(k).name for k in range(shards) if not self.file(k).is_file()]
-        if missing:
-            raise FileNotFoundError(
-                f"{len(missing)} of {shards} shards are missing in {self.folder}: {', '.join(missing[:5])}. Put them back, or "
-                "begin anew with write(..., overwrite=True)."
-            )
+    def files(self, index):
+        return [path for path in [self.file(index)] if path.is_file()]
+
+    def name_of(self, path):
+        """A file's name in the manifest."""
+        return path.relative_to(self.folder).as_posix()
+
+    def missing(self, index):
+        return None if self.files(index) else f"{self.file(index).name} is missing"
+
+    def fault(self, samples):
+        return None
 
     def keep(self, shards):
         _sweep(self.folder, {self.file(k).name for k in range(shards)})
@@ -123,6 +134,9 @@ class TFRecord(_Files):
     def commit(self):
         self._writer.close()
         into_place(self._temporary, self._final)
+
+    def count(self, index):
+        return sum(1 for _ in tf.data.TFRecordDataset(str(self.file(index))))
 
     def dataset(self, shards):
         description = {leaf.key: tf.io.FixedLenFeature([], tf.string) for leaf in self.leaves}
@@ -156,6 +170,10 @@ class _Arrays(_Files):
         self._parts = []
         return whole
 
+    def count(self, index):
+        (samples,) = {len(array) for array in self.load(index)}
+        return samples
+
     def dataset(self, shards):
         specs = tuple(tf.TensorSpec(None if leaf.shape is None else (None, *leaf.shape), leaf.dtype) for leaf in self.leaves)
 
@@ -183,11 +201,12 @@ class NPZ(_Arrays):
         into_place(self._temporary, self._final)
 
     def load(self, index):
-        with np.load(self.file(index), allow_pickle=False) as archive:
-            for leaf in self.leaves:
-                array, dtype = archive[leaf.key], tf.as_dtype(leaf.dtype)
-                # NumPy names types it does not know, such as bfloat16, by their width.
-                yield array.view(dtype.as_numpy_dtype) if array.dtype.kind == "V" else array
+        path = self.file(index)
+        # Arrays are stored as they are, so they take no more memory than the file has bytes.
+        arrays = npz.load(path, [leaf.key for leaf in self.leaves], max_bytes=path.stat().st_size)
+        for leaf, array in zip(self.leaves, arrays.values(), strict=True):
+            # NumPy names types it does not know, such as bfloat16, by their width.
+            yield array.view(tf.as_dtype(leaf.dtype).as_numpy_dtype) if array.dtype.kind == "V" else array
 
 
 class Zarr(_Arrays):
@@ -206,9 +225,31 @@ class Zarr(_Arrays):
     def _group(self, mode):
         return self._zarr.open_group(str(self.folder / ZARR), mode=mode)
 
-    def check(self, shards):
-        if shards and not (self.folder / ZARR).is_dir():
-            raise FileNotFoundError(f"{ZARR} is missing in {self.folder}. Put it back, or begin anew with overwrite=True.")
+    def files(self, index):
+        chunks = [self._chunk(leaf, index) for leaf in self.leaves]
+        found = [path for chunk in chunks for path in ([chunk] if chunk.is_file() else chunk.rglob("*"))]
+        return sorted(path for path in found if path.is_file() and path.suffix != ".partial")
+
+    def _chunk(self, leaf, index):
+        """The file of one shard of a leaf, or the folder of its files; a chunk of nothing but zeros has none."""
+        return self.folder / ZARR / leaf.key / "c" / str(index)
+
+    def missing(self, index):
+        return None if (self.folder / ZARR).is_dir() else f"{ZARR} is missing"
+
+    def fault(self, samples):
+        if self.missing(0):
+            return self.missing(0)
+        try:
+            group = self._group("r")
+            for leaf in self.leaves:
+                array, dtype = group[leaf.key], tf.as_dtype(leaf.dtype).as_numpy_dtype
+                fits = len(array.shape) == 1 + len(leaf.shape) if leaf.shape is not None else True
+                if not fits or array.shape[0] < samples or array.chunks[0] != self.shard_size or array.dtype != dtype:
+                    return f"{ZARR}/{leaf.key}/zarr.json was changed"
+        except Exception as error:  # whatever is raised by damaged files
+            return f"{ZARR} cannot be read ({type(error).__name__})"
+        return None
 
     def keep(self, shards):
         _sweep(self.folder, {ZARR} if shards else ())
@@ -228,8 +269,9 @@ class Zarr(_Arrays):
             array = group[leaf.key]
             if array.shape[1:] != values.shape[1:]:
                 raise _one_shape(leaf, {array.shape[1:], values.shape[1:]})
-            array.resize((start + len(values), *values.shape[1:]))
-            array[start:] = values
+            if array.shape[0] < start + len(values):
+                array.resize((start + len(values), *values.shape[1:]))
+            array[start : start + len(values)] = values
         self._sync_chunks()
 
     def _sync_chunks(self):
@@ -237,7 +279,7 @@ class Zarr(_Arrays):
         top = self.folder / ZARR
         paths = {self.folder}
         for leaf in self.leaves:
-            chunk = top / leaf.key / "c" / str(self._index)
+            chunk = self._chunk(leaf, self._index)
             if chunk.exists():  # a chunk of nothing but zeros does not
                 paths.update((chunk, *chunk.rglob("*")))
             above = [p for p in chunk.parents if p.is_relative_to(top) and p.exists()]

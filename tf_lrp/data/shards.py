@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import itertools
+import warnings
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp.data.formats import FORMATS, MANIFEST, Leaf, into_place, is_own, partial
+from tf_lrp.data import manifest
+from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, Leaf
 from tf_lrp.data.pipeline import recipe_of
+from tf_lrp.locks import alone
 
 #: Samples of a batch that are compared when a run goes on.
 _COMPARED = 16
@@ -23,7 +26,9 @@ def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwr
     is explained again; its batches are explained here, one at a time, on the device that TensorFlow prefers (a ``dataset.map``
     stays on the CPU). Any other dataset is skipped up to the place, with whatever its own transformations cost.
 
-    ``manifest.json`` in the folder says what was written, with which settings, and whether the run is finished.
+    ``manifest.json`` in the folder says what was written, with which settings, size and digest of each shard, and whether the
+    run is finished. Shards that are missing or not as it says are named in a warning and explained again. No other process can
+    write into the folder meanwhile.
 
     Args:
         dataset: finite tf.data.Dataset of batches: tensors, or nested tuples and dicts of them, each with a first axis of
@@ -43,9 +48,9 @@ def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwr
 
     Raises:
         TypeError, ValueError: for a dataset that cannot be written, and for a run in the folder of other settings, another
-            structure or other samples.
+            structure or other samples, or whose manifest is damaged.
         FileExistsError: for a folder with other things in it, or with a run when ``resume`` is False.
-        FileNotFoundError: if shards of the run have vanished.
+        BlockingIOError: if another process is writing into the folder.
         ImportError: for "zarr" without the package.
 
     Example:
@@ -62,36 +67,37 @@ def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwr
 
     folder = Path(path)
     shards = FORMATS[format](folder, leaves, shard_size)
-    run = {
-        "written_by": "tf_lrp.data",
-        "version": 1,
-        "format": format,
-        "shard_size": shard_size,
-        "structure": structure,
-        "leaves": [{"key": leaf.key, "shape": leaf.shape, "dtype": leaf.dtype} for leaf in leaves],
-        "settings": settings,
-    }
-    run = json.loads(json.dumps(run))  # tuples as they come back
-    begun = _found(folder)
-    if begun is None or overwrite:
-        folder.mkdir(parents=True, exist_ok=True)
-        begun = {**run, "shards": 0, "samples": 0, "finished": False, "position": None}
-        _save(begun, folder)
-    elif not resume:
-        raise FileExistsError(f"There is a run in {folder} already: overwrite=True deletes it, resume=True goes on with it.")
-    else:
-        _check_same(begun, run, folder)
-    shards.check(begun["shards"])
-    shards.keep(begun["shards"])
-    return begun["samples"] if begun["finished"] else _finish(begun, folder, shards, source, step)
+    new = manifest.new(format, shard_size, structure, leaves, settings)
+    manifest.found(folder, overwrite)  # a folder of others is left as it is, without a lock in it
+    folder.mkdir(parents=True, exist_ok=True)
+    message = (
+        f"Another process is writing into {folder}: wait until it has ended, or choose another folder. Two writers, with "
+        "overwrite=True too, would mix their shards."
+    )
+    with alone(folder / LOCK, message):
+        run = manifest.found(folder, overwrite)
+        if run is None:
+            run = new
+            manifest.save(run, folder)
+        elif not resume:
+            raise FileExistsError(
+                f"There is a run in {folder} already: overwrite=True deletes it, resume=True goes on with it."
+            )
+        else:
+            manifest.check_same(run, new, folder)
+        run, again = _sound(run, folder, shards)
+        shards.keep(len(run["shards"]))
+        return run["samples"] if run["finished"] and not again else _finish(run, folder, shards, source, step, again)
 
 
-def read(path, *, unfinished=False):
+def read(path, *, unfinished=False, verify=False):
     """The samples that `write` wrote.
 
     Args:
         path: the folder.
         unfinished: whether a run that is not finished is read too, as far as its shards are complete.
+        verify: whether all shards are compared with the digests in the manifest first, which reads them once. The sizes of
+            their files are compared in any case, and TFRecord and NPZ files hold checksums that are compared as they are read.
 
     Returns:
         tf.data.Dataset of single samples in the order of writing, with the structure and types of the batches written:
@@ -99,10 +105,10 @@ def read(path, *, unfinished=False):
 
     Raises:
         FileNotFoundError: if there is no run, or shards of it have vanished.
-        ValueError: if the run is not finished.
+        ValueError: if the run is not finished, or its manifest or one of its shards is damaged.
     """
     folder = Path(path)
-    run = _found(folder)
+    run = manifest.found(folder)
     if run is None:
         raise FileNotFoundError(f"{folder} holds no run of tf_lrp.data.write: there is no {MANIFEST}.")
     if not run["finished"] and not unfinished:
@@ -112,7 +118,13 @@ def read(path, *, unfinished=False):
         )
     leaves = [Leaf(e["key"], None if e["shape"] is None else tuple(e["shape"]), e["dtype"]) for e in run["leaves"]]
     shards = FORMATS[run["format"]](folder, leaves, run["shard_size"])
-    shards.check(run["shards"])
+    damaged = manifest.damaged(run, shards, digests=verify)
+    if damaged:
+        shown, gone = _listed(damaged), all("missing" in why for why in damaged.values())
+        raise (FileNotFoundError if gone else ValueError)(
+            f"{len(damaged)} of {len(run['shards'])} shards in {folder} are {'missing' if gone else 'damaged'}: {shown}. Put "
+            "them back, or call write again with the arguments of that run, which explains them again."
+        )
     keys = [leaf.key for leaf in leaves]
 
     @tf.autograph.experimental.do_not_convert
@@ -122,7 +134,7 @@ def read(path, *, unfinished=False):
     if not run["samples"]:
         empty = [tf.zeros((0, *(d or 0 for d in leaf.shape or ())), tf.as_dtype(leaf.dtype)) for leaf in leaves]
         return tf.data.Dataset.from_tensor_slices(tuple(empty)).map(packed)
-    dataset = shards.dataset(run["shards"]).map(packed)
+    dataset = shards.dataset(len(run["shards"])).map(packed)
     return dataset.apply(tf.data.experimental.assert_cardinality(run["samples"])).prefetch(tf.data.AUTOTUNE)
 
 
@@ -146,42 +158,96 @@ def _prepared(dataset, keep):
     return source, step, recipe.settings() if recipe else None
 
 
-def _finish(run, folder, shards, source, step):
-    """Writes what is missing; returns the number of all samples."""
-    position = run["position"]
-    first = position["batch"] if position else 0
-    pending = 0  # samples in the shard that is open
-    number = first - 1
-    for number, element in enumerate(source.skip(first).prefetch(1), first):
+def _sound(run, folder, shards):
+    """(the run, those of its shards that are to be written again); warns of what is damaged."""
+    unknown = any(entry["files"] is None for entry in run["shards"])
+    damaged = manifest.damaged(run, shards)
+    if not damaged and unknown:
+        entries = [manifest.entry_of(shards, k, entry["samples"], entry["end"]) for k, entry in enumerate(run["shards"])]
+        run = {**run, "shards": entries}
+        manifest.save(run, folder)
+    if not damaged:
+        return run, []
+    again = set(damaged)
+    for index in damaged:  # back to a shard of which it is known where it begins
+        while index and run["shards"][index - 1]["end"] is None:
+            index -= 1
+            again.add(index)
+    warnings.warn(
+        f"{len(damaged)} of {len(run['shards'])} shards in {folder} are damaged and are explained again: {_listed(damaged)}.",
+        stacklevel=3,
+    )
+    if len(again) == len(run["shards"]):
+        return {**run, "shards": [], "samples": 0, "finished": False}, []
+    return run, sorted(again)
+
+
+def _listed(damaged):
+    """What is wrong with the first few shards."""
+    shown = list(dict.fromkeys(damaged.values()))
+    return "; ".join(shown[:5]) + ("; ..." if len(shown) > 5 else "")
+
+
+def _finish(run, folder, shards, source, step, again):
+    """Writes the shards that are to be written again, then what is missing; returns the number of all samples."""
+    known = len(run["shards"])
+    missing = itertools.chain(again, () if run["finished"] else itertools.count(known))
+    index = next(missing)
+    begin = _begin(run, index)
+    pending, number = 0, begin["batch"] - 1  # samples in the shard that is open; the last batch that was read
+    for number, element in enumerate(source.skip(begin["batch"]).prefetch(1), begin["batch"]):
+        if number < begin["batch"]:
+            continue
         result, marks = step(*element) if isinstance(element, tuple) else step(element)
         arrays = [leaf.numpy() for leaf in tf.nest.flatten(result)]
-        marks = [m.numpy().tolist() for m in marks]
+        marks = [[float(f"{mark:.6g}") for mark in m.numpy()] for m in marks]
         start, count = 0, _samples(arrays, shards.leaves)
-        if position and number == first:
-            _check_position(position, marks, count, folder)
-            start = position["samples"]
+        if number == begin["batch"]:
+            _check_position(begin, marks, count, folder)
+            start = begin["samples"]
         while start < count:
             if not pending:
-                shards.begin(run["shards"])
-            taken = min(count - start, shards.shard_size - pending)
+                shards.begin(index)
+            size = run["shards"][index]["samples"] if index < known else shards.shard_size
+            taken = min(count - start, size - pending)
             shards.add([a[start : start + taken] for a in arrays])
             start, pending = start + taken, pending + taken
-            if pending == shards.shard_size:
-                run = _commit(run, folder, shards, pending, {"batch": number, "samples": start, "marks": marks})
-                pending = 0
-    if position and number < first:
-        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"it ends before batch {first}"))
+            if pending == size:
+                end = {"batch": number, "samples": start, "marks": marks}
+                if index < known:
+                    _check_end(run["shards"][index]["end"], end, folder)
+                end = end if size == shards.shard_size else None  # nothing comes after a shorter one
+                run, pending = _commit(run, folder, shards, index, pending, end), 0
+                index = next(missing, None)
+                if index is None:
+                    return run["samples"]
+                begin = _begin(run, index) if index <= known else end
+                if begin["batch"] > number:
+                    break
+                start = begin["samples"]
+    if number < begin["batch"] and (begin["batch"] or index < known):
+        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"it ends before batch {begin['batch']}"))
+    if index < known:
+        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"it ends within shard {index}"))
+    run = {**run, "finished": True}
     if pending:
-        run = _commit(run, folder, shards, pending, None)
-    _save({**run, "finished": True, "position": None}, folder)
+        return _commit(run, folder, shards, index, pending, None)["samples"]
+    manifest.save(run, folder)
     return run["samples"]
 
 
-def _commit(run, folder, shards, samples, position):
+def _begin(run, index):
+    """Where in the dataset a shard begins: where the one before it ends."""
+    return run["shards"][index - 1]["end"] if index else {"batch": 0, "samples": 0, "marks": None}
+
+
+def _commit(run, folder, shards, index, samples, end):
     """Closes the open shard and counts it, in this order: a shard that the manifest does not count is written again."""
     shards.commit()
-    run = {**run, "shards": run["shards"] + 1, "samples": run["samples"] + samples, "position": position}
-    _save(run, folder)
+    entries = list(run["shards"])
+    entries[index : index + 1] = [manifest.entry_of(shards, index, samples, end)]
+    run = {**run, "shards": entries, "samples": sum(entry["samples"] for entry in entries)}
+    manifest.save(run, folder)
     return run
 
 
@@ -207,13 +273,24 @@ def _marks(element):
     return marks
 
 
-def _check_position(position, marks, count, folder):
-    same = len(marks) == len(position["marks"]) and all(
-        len(a) == len(b) and np.allclose(a, b, rtol=1e-3, atol=1e-12, equal_nan=True)
-        for a, b in zip(marks, position["marks"], strict=True)
+def _check_position(begin, marks, count, folder):
+    """Raises ValueError if a batch is not the one in which the shard before began to end."""
+    expected = begin["marks"]
+    same = expected is None or (
+        len(marks) == len(expected)
+        and all(
+            len(a) == len(b) and np.allclose(a, b, rtol=1e-3, atol=1e-12, equal_nan=True)
+            for a, b in zip(marks, expected, strict=True)
+        )
     )
-    if not same or count < position["samples"]:
-        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"batch {position['batch']} differs"))
+    if not same or count < begin["samples"]:
+        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"batch {begin['batch']} differs"))
+
+
+def _check_end(expected, end, folder):
+    """Raises ValueError if a shard that is written again ends elsewhere than it did."""
+    if expected is not None and (end["batch"], end["samples"]) != (expected["batch"], expected["samples"]):
+        raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"batch {end['batch']} differs"))
 
 
 def _samples(arrays, leaves):
@@ -223,56 +300,6 @@ def _samples(arrays, leaves):
         found = ", ".join(f"{leaf.key!r}: {np.shape(a)}" for leaf, a in zip(leaves, arrays, strict=True))
         raise ValueError(f"All tensors of a batch need the same number of samples as their first axis; got {found}.")
     return lengths[0]
-
-
-# -- the manifest -------------------------------------------------------------------------------------------------------
-
-
-def _found(folder):
-    """The manifest of a run in this folder, None if the folder is empty or not there.
-
-    Raises:
-        FileExistsError: if there is something else.
-    """
-    if not folder.exists():
-        return None
-    if folder.is_dir() and all(is_own(p) and ".partial" in p.name for p in folder.iterdir()):
-        return None  # killed before its first manifest, at the latest
-    try:
-        run = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        run = None
-    if not isinstance(run, dict) or run.get("written_by") != "tf_lrp.data":
-        raise FileExistsError(
-            f"{folder} holds other things than a run of tf_lrp.data.write, which would get mixed up: name a new or an empty "
-            "folder."
-        )
-    if run["version"] != 1:
-        raise ValueError(f"The run in {folder} was written by a later version of tf_lrp (manifest version {run['version']}).")
-    return run
-
-
-def _save(run, folder):
-    temporary = partial(folder / MANIFEST)
-    temporary.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-    into_place(temporary, folder / MANIFEST)
-
-
-def _check_same(begun, run, folder):
-    """Raises ValueError, with what differs, for a run that was begun otherwise."""
-    old, new = _compared(begun), _compared(run)
-    differ = [f"{k} was {old.get(k)!r} and is {new.get(k)!r}" for k in {**old, **new} if old.get(k) != new.get(k)]
-    if differ:
-        raise ValueError(
-            f"The run in {folder} was begun otherwise: {'; '.join(differ)}. Go on with what it was begun with, name another "
-            "folder, or begin anew with overwrite=True."
-        )
-
-
-def _compared(run):
-    """What two manifests of the same run share, flat, so that a difference can be named."""
-    tensors = {f"tensor {e['key']}": f"{e['dtype']} {e['shape']}" for e in run["leaves"]}
-    return {**{k: run[k] for k in ("format", "shard_size", "structure")}, **tensors, **(run["settings"] or {})}
 
 
 # -- structures ---------------------------------------------------------------------------------------------------------

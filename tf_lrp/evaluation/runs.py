@@ -7,6 +7,7 @@ uninterrupted one would have.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import os
@@ -99,31 +100,46 @@ class Log:
         configuration: dict for JSON; what makes two runs the same.
 
     Raises:
+        BlockingIOError: another process is writing the file.
         ValueError: the file belongs to a run that was configured otherwise, or is no log.
     """
 
     def __init__(self, path, configuration):
         self.path, self._entries, self._definitions = Path(path), {}, {}
-        configuration = json.loads(json.dumps(configuration))
-        if self.path.exists() and self._read(configuration):
-            return
+        self._configuration = json.loads(json.dumps(configuration))
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.path.write_text(json.dumps({"configuration": configuration}) + "\n", encoding="utf-8")
+        with self.locked():
+            pass
 
-    def _read(self, configuration):
+    @contextlib.contextmanager
+    def locked(self):
+        """While this process alone may write the file, with all that others wrote before.
+
+        Raises:
+            BlockingIOError, ValueError: as the constructor.
+        """
+        message = f"Another process is measuring into {self.path}: wait for it, or choose another folder."
+        with alone(f"{self.path}.lock", message):
+            if not (self.path.exists() and self._read()):
+                self.path.write_text(json.dumps({"configuration": self._configuration}) + "\n", encoding="utf-8")
+            yield
+
+    def _read(self):
         """Whether the file holds a run to continue; an incomplete last line, of a run that was killed, is cut off."""
+        configuration = self._configuration
         data = self.path.read_bytes()
         whole = data[: data.rfind(b"\n") + 1]
         if not whole:
             return False
         try:
             first, *lines = [json.loads(line) for line in whole.splitlines()]
-            earlier = first["configuration"]
+            earlier = dict(first["configuration"])
             definitions = {line["method"]: line["definition"] for line in lines if "definition" in line}
-            entries = {(line["batch"], line["method"]): line for line in lines if "definition" not in line}
-        except (ValueError, TypeError, KeyError) as error:
+            entries = {(line["batch"], line["method"]): _checked(line) for line in lines if "definition" not in line}
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            why = f"a line lacks {error}" if isinstance(error, KeyError) else error
             raise ValueError(
-                f"Expected the log of an evaluation, {self.path} is none ({error}): choose another folder."
+                f"Expected the log of an evaluation, {self.path} is none or was edited ({why}): choose another folder."
             ) from error
         different = [key for key in {**earlier, **configuration} if earlier.get(key) != configuration.get(key)]
         if different:
@@ -204,6 +220,16 @@ class Log:
         ]
 
 
+def _checked(line):
+    """A line of results, if it is one: one row in each array for each picture."""
+    count = len(line["names"])
+    shapes = [np.shape(np.asarray(rows, float)) for rows in line["values"].values()]
+    numbered = isinstance(line["batch"], int) and isinstance(line["method"], str)
+    if not numbered or not count or len(line["labels"]) != count or any(shape[:1] != (count,) for shape in shapes):
+        raise ValueError(f"batch {line['batch']} of {line['method']} does not hold one row for each picture")
+    return line
+
+
 @dataclass(frozen=True)
 class Measured:
     """What a method measured on a batch.
@@ -240,8 +266,7 @@ def run(
         ValueError: a method or the data set is not what it was when the log was begun.
     """
     done = skipped = 0
-    message = f"Another process is measuring into {log.path}: wait for it, or choose another folder."
-    with alone(f"{log.path}.lock", message):
+    with log.locked():
         for name, definition in (definitions or {}).items():
             log.define(name, definition)
         for batch in stream:

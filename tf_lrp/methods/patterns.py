@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp import npz
 from tf_lrp.affine import Weighted
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.activations import activation_name
@@ -37,9 +38,8 @@ class Patterns:
 
     @classmethod
     def load(cls, path):
-        """Reads what `save` wrote."""
-        with np.load(Path(path).with_suffix(".npz"), allow_pickle=False) as file:
-            return cls({name: file[name] for name in file.files})
+        """Reads what `save` wrote; raises ValueError for what is no such file, or would fill the memory."""
+        return cls(npz.load(Path(path).with_suffix(".npz")))
 
 
 class _PatternTwin(PlainTwin):

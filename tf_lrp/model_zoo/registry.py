@@ -11,6 +11,8 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tf_lrp import npz
+
 from . import networks, shapes, weight_files
 
 SHAPES_WEIGHTS = Path(__file__).parent / "weights" / "shapes.npz"
@@ -117,11 +119,17 @@ def _with_weights(model, weights):
             raise FileNotFoundError(f"No weights file at {path!r}: pass the path of an existing file as weights=.")
         model.load_weights(path)
         return model
-    arrays = weight_files.read_npz(path)
-    if model.name == "lenet5" and "conv1_W" in arrays:
-        arrays = _from_toolbox(arrays)
-    weight_files.assign(model, arrays, path)
+    found = weight_files.headers(path)
+    if model.name == "lenet5" and "conv1_W" in found:
+        arrays = _from_toolbox(npz.load(path, [name for name in found if name in _TOOLBOX]))
+        weight_files.check(model, arrays, path)
+        weight_files.assign(model, arrays)
+    else:
+        weight_files.load_weights(model, path)
     return model
+
+
+_TOOLBOX = [f"conv{i}_{kind}" for i in range(1, 5) for kind in "Wb"]
 
 
 def _from_toolbox(arrays):

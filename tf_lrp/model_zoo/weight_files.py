@@ -4,12 +4,13 @@ Such a file is plain data: it is read without pickle, can be opened anywhere wit
 an array belongs to. Weights inside a composite layer get the path below it ("block/dense/kernel").
 """
 
+import math
 import os
-import pickle
-import zipfile
 
 import keras
 import numpy as np
+
+from tf_lrp import npz
 
 # numpy has no bfloat16: such weights are written as float32, which holds all their values
 _STORABLE = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
@@ -63,28 +64,31 @@ def load_weights(model, path):
         ValueError: not an npz file of plain arrays, or keys or shapes that differ from the model's; the message lists
             what is missing, what is left over and what has another shape.
     """
-    assign(model, read_npz(path), path)
+    check(model, headers(path), path)
+    assign(model, npz.load(path, max_bytes=_size_of(model)))
 
 
-def read_npz(path):
-    """All arrays of an npz file as a dictionary; refuses pickled content."""
+def headers(path):
+    """Key -> `npz.Header` of the arrays of a weights file; refuses pickled content."""
     path = os.fspath(path)
     if not os.path.isfile(path):
         raise FileNotFoundError(f"No weights file at {path!r}: pass the path of an existing npz file as weights=.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, AttributeError, TypeError, EOFError, OSError, zipfile.BadZipFile, pickle.UnpicklingError) as e:
-        raise ValueError(
-            f"{path!r} is not an npz file of plain numeric arrays (pickled objects are refused, as they can run code): "
-            f"{e}. Write one with tf_lrp.model_zoo.save_weights or numpy.savez."
-        ) from e
+        return npz.headers(path)
+    except ValueError as error:
+        raise ValueError(f"{error} Write one with tf_lrp.model_zoo.save_weights or numpy.savez.") from error
 
 
-def assign(model, arrays, source):
-    """Sets the weights from a dictionary of arrays after checking all of them; `source` names it in errors."""
+def check(model, found, source):
+    """Raises ValueError if arrays do not fit a model, with all that is wrong.
+
+    Args:
+        model: built keras.Model.
+        found: key -> array, or `npz.Header` of one that was not read yet.
+        source: the file, for the error.
+    """
     wanted = dict(_keyed(model))
-    found = {_modern(key, wanted): array for key, array in arrays.items()}
+    found = {_modern(key, wanted): array for key, array in found.items()}
     missing = [key for key in wanted if key not in found]
     extra = [key for key in found if key not in wanted]
     wrong = [
@@ -109,8 +113,19 @@ def assign(model, arrays, source):
             + "\n".join(problems)
             + "\nCheck that the file belongs to this architecture and to these options (input_shape, classes, width)."
         )
+
+
+def assign(model, arrays):
+    """Sets the weights from a dictionary of arrays that passed `check`."""
+    wanted = dict(_keyed(model))
+    found = {_modern(key, wanted): array for key, array in arrays.items()}
     for key, variable in wanted.items():
         variable.assign(found[key])
+
+
+def _size_of(model):
+    """Bytes of a model's weights in the widest type."""
+    return 8 * sum(math.prod(variable.shape) for _, variable in _keyed(model))
 
 
 def _modern(key, wanted):

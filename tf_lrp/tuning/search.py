@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tf_lrp.presets import as_preset
+from tf_lrp.tables import printable
 from tf_lrp.tuning.data import data_fingerprint, model_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
 from tf_lrp.tuning.result import Tuned
@@ -205,7 +206,7 @@ def _progress(progress, total, metric, records):
         BarColumn(),
         MofNCompleteColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     ]
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("", total=total)
@@ -213,6 +214,6 @@ def _progress(progress, total, metric, records):
         def told(record):
             if record["values"]:
                 best.append(record["values"][metric])
-            bar.update(task, advance=1, description=f"best {metric} {max(best):.4g}" if best else "")
+            bar.update(task, advance=1, description=printable(f"best {metric} {max(best):.4g}") if best else "")
 
         yield told

@@ -60,9 +60,9 @@ def opened(folder, metrics, configuration, seed, space):
             storage = _database(optuna, Path(folder) / DATABASE)
             stack.callback(storage.engine.dispose)
             stack.callback(storage.remove_session)
-        known = {summary.study_name: summary.user_attrs for summary in optuna.get_all_study_summaries(storage)}
+        known = _known(optuna, storage, folder)
         if _CONFIGURATION in known.get(_STUDY, {}):
-            _refuse_other(json.loads(known[_STUDY][_CONFIGURATION]), json.loads(json.dumps(configuration)), folder)
+            _refuse_other(known[_STUDY][_CONFIGURATION], json.loads(json.dumps(configuration)), folder)
             study = optuna.load_study(study_name=_STUDY, storage=storage)
         else:
             if _STUDY in known:  # the process ended before it could say what the study is of
@@ -79,9 +79,34 @@ def _database(optuna, path):
     try:
         return optuna.storages.RDBStorage(url)
     except Exception as error:  # SQLAlchemy and Alembic raise all kinds
-        raise ValueError(
-            f"{str(path)!r} is there, but no study can be read from it: {error}. Choose another folder."
-        ) from error
+        raise _unreadable(path, error) from error
+
+
+def _known(optuna, storage, folder):
+    """Name -> attributes of the studies there, that of the configuration read; all records of trials can be read as well."""
+    try:
+        summaries = optuna.get_all_study_summaries(storage)
+        known = {summary.study_name: dict(summary.user_attrs) for summary in summaries}
+        if _CONFIGURATION in known.get(_STUDY, {}):
+            known[_STUDY][_CONFIGURATION] = dict(json.loads(known[_STUDY][_CONFIGURATION]))
+            for trial in optuna.load_study(study_name=_STUDY, storage=storage).get_trials(deepcopy=False):
+                if _RECORD in trial.user_attrs:
+                    _check_record(json.loads(trial.user_attrs[_RECORD]))
+    except Exception as error:  # whatever a damaged database makes SQLAlchemy and Optuna raise
+        if folder is None:
+            raise
+        raise _unreadable(Path(folder) / DATABASE, error) from error
+    return known
+
+
+def _unreadable(path, error):
+    why = f"a record lacks {error}" if isinstance(error, KeyError) else error
+    return ValueError(f"{str(path)!r} is there, but no study can be read from it: {why}. Choose another folder.")
+
+
+def _check_record(record):
+    for key in ("number", "reference", "parameters", "values", "seconds", "preset", "options", "error"):
+        record[key]
 
 
 @contextlib.contextmanager
