@@ -20,7 +20,8 @@ _EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
 _RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
 _MAX_POOLING = (
-    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
+    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
     *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
 )  # fmt: skip
 _GLOBAL_MAX_POOLING = (
