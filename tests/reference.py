@@ -174,12 +174,13 @@ def depthwise_conv(kernel, bias, input_shape, strides, dilations, padding):
     return Linear(weights, _bias_everywhere(bias, output_shape), connected, input_shape, output_shape)
 
 
-def conv_transpose(kernel, bias, input_shape, strides, padding, output_padding=None):
-    """kernel (*taps, filters, channels): input position p adds to the outputs p * stride + tap - (cropped before)."""
+def conv_transpose(kernel, bias, input_shape, strides, dilations, padding, output_padding=None):
+    """kernel (*taps, filters, channels): input position p adds to outputs p * stride + tap * dilation - (cropped before)."""
     *kernel_size, filters, channels = kernel.shape
     spatial, cropped = [], []
     for axis, (size, taps, stride) in enumerate(zip(input_shape[:-1], kernel_size, strides, strict=True)):
         extra = None if output_padding is None else output_padding[axis]
+        taps = (taps - 1) * dilations[axis] + 1
         if padding == "valid":
             spatial.append((size - 1) * stride + (max(taps, stride) if extra is None else taps + extra))
             cropped.append(0)
@@ -190,7 +191,8 @@ def conv_transpose(kernel, bias, input_shape, strides, padding, output_padding=N
     weights, connected = _empty(input_shape, output_shape)
     for position in np.ndindex(*input_shape[:-1]):
         for tap in np.ndindex(*kernel_size):
-            index = tuple(p * s + t - c for p, s, t, c in zip(position, strides, tap, cropped, strict=True))
+            steps = zip(position, strides, tap, dilations, cropped, strict=True)
+            index = tuple(p * s + t * d - c for p, s, t, d, c in steps)
             if all(0 <= k < size for k, size in zip(index, spatial, strict=True)):
                 for c in range(channels):
                     for f in range(filters):
@@ -264,7 +266,8 @@ def linears_of(layer, input_shape):
         ones = (1,) * len(layer.strides)
         return [depthwise, conv(weights[1], bias, depthwise.output_shape, ones, ones, "valid")]
     if kind in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"):
-        return [conv_transpose(kernel, bias, input_shape, layer.strides, layer.padding, layer.output_padding)]
+        geometry = (layer.strides, layer.dilation_rate, layer.padding, layer.output_padding)
+        return [conv_transpose(kernel, bias, input_shape, *geometry)]
     if kind.startswith("AveragePooling"):
         return [average_pooling(input_shape, layer.pool_size, layer.strides, layer.padding)]
     if kind.startswith("GlobalAveragePooling"):

@@ -54,6 +54,11 @@ def operation_classes(*names):
     return tuple(getattr(module, name) for name in names for module in _MODULES if hasattr(module, name))
 
 
+def layer_classes(*names):
+    """The classes of keras.layers of these names that the installed Keras has."""
+    return tuple(getattr(keras.layers, name) for name in names if hasattr(keras.layers, name))
+
+
 def operation_class(name):
     """The class behind one operation of keras.ops."""
     (found,) = operation_classes(name)

@@ -30,7 +30,7 @@ class Average(Affine):
 
 @affine_for(
     L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
-    L.AdaptiveAveragePooling1D, L.AdaptiveAveragePooling2D, L.AdaptiveAveragePooling3D,
+    *K.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
     *K.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean"),
 )  # fmt: skip
 class AveragePooling(Average):

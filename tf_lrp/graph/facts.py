@@ -17,7 +17,8 @@ from tf_lrp.twins.registry import twin_class_of
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
 _MAX_POOLING = (
-    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
+    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
     *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
 )  # fmt: skip
 _GLOBAL_MAX_POOLING = (

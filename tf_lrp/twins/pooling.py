@@ -141,7 +141,7 @@ class MinTwin(MaxTwin):
 
 
 @register_twin(
-    L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
     *K.operation_classes("MaxPool", "AdaptiveMaxPool", "TopK"),
 )  # fmt: skip
 class WinnerTwin(Twin):
