@@ -122,7 +122,8 @@ def test_a_probability_that_stays_is_told_once(route):
 def test_every_method_tells_of_probabilities_unless_the_head_is_wanted():
     model, _ = ending(SIGMOID, lambda t: 1 - t)
     for build in (methods.Gradient, methods.DeepTaylor):
-        with pytest.warns(UserWarning, match=MESSAGE) as caught:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
             build(model)
         assert sum(MESSAGE in str(w.message) for w in caught) == 1
     with warnings.catch_warnings():
@@ -135,6 +136,13 @@ def test_every_method_tells_of_probabilities_unless_the_head_is_wanted():
     )
     with pytest.warns(methods.MethodWarning, match="turns scores into probabilities"):
         methods.Gradient(model, strip_softmax=False)
+
+
+def test_a_masked_probability_is_one():
+    inputs, mask = keras.Input((3,), name="x"), keras.Input((3,), dtype="int32", name="mask")
+    p = L.Dense(3, activation="sigmoid")(inputs)
+    with pytest.warns(UserWarning, match=MESSAGE):
+        tf_lrp.Analyzer(keras.Model([inputs, mask], p * ops.cast(mask, "float32")), "epsilon")
 
 
 def test_gates_and_regression_heads_are_no_probabilities():

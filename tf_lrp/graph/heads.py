@@ -153,8 +153,14 @@ class _Outputs:
             return None
         if any(np.size(c) > 1 for c in _operands(node)) or (kinds & {"add"} and self._weighs(node)):
             return None
-        heads = [self.probabilities_in(t) for t in routing.carried(node, self.found)]
+        heads = [self.probabilities_in(t) for t in routing.carried(node, self.found) if not self._is_mask(t)]
         return heads[0] if heads and None not in heads else None
+
+    def _is_mask(self, tensor):
+        """Whether a tensor holds integers of an input, as they are."""
+        while (node := self.producers.get(id(tensor))) is not None and routing.rearranges(node):
+            tensor = next(iter(routing.carried(node, self.found)), node.inputs[0])
+        return node is None and "int" in tensor.dtype
 
     def _weighs(self, node):
         """Whether a sum is one of products with several numbers."""
