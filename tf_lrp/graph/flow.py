@@ -131,7 +131,7 @@ def _rank(tensor, producers, found):
         if name and name != "linear":
             return 1
         moves = routing.rearranges(node)
-        inputs = routing.carried(node, found) if moves else inputs
+        inputs = [t for t in routing.carried(node, found) if id(t) in found] if moves else inputs
         if moves and len(inputs) > 1:  # a gate put together from several is as much of one as the least of them
             return min(_rank(t, producers, found) for t in inputs)
         if len(inputs) != 1 or not (moves or isinstance(operation, (*_ARITHMETIC, *_UNITS))):

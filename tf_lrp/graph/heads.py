@@ -124,11 +124,10 @@ class _Outputs:
         return _NONE if head is None else _PROBABILITIES
 
     def _commutes(self, node):
-        if routing.rearranges(node):
-            return routing.keeps_to_its_inputs(node, self.found)
-        # The largest of some scores of which one is a constant, or something else than a score, means nothing.
-        taken = routing.carried(node, self.found)
-        return len(taken) == len(node.inputs) and not _operands(node) and all(self.below(t) == _SCORES for t in taken)
+        if not routing.keeps_to_its_inputs(node, self.found):
+            return False
+        # The larger of a score and something else means nothing.
+        return routing.rearranges(node) or all(self.below(t) == _SCORES for t in node.inputs)
 
     def heads_below(self, tensor):
         node = self.producers.get(id(tensor))
@@ -154,8 +153,14 @@ class _Outputs:
             return None
         if any(np.size(c) > 1 for c in _operands(node)) or (kinds & {"add"} and self._weighs(node)):
             return None
-        heads = [self.probabilities_in(t) for t in routing.carried(node, self.found)]
+        heads = [self.probabilities_in(t) for t in routing.carried(node, self.found) if not self._is_mask(t)]
         return heads[0] if heads and None not in heads else None
+
+    def _is_mask(self, tensor):
+        """Whether a tensor holds integers of an input, as they are."""
+        while (node := self.producers.get(id(tensor))) is not None and routing.rearranges(node):
+            tensor = next(iter(routing.carried(node, self.found)), node.inputs[0])
+        return node is None and "int" in tensor.dtype
 
     def _weighs(self, node):
         """Whether a sum is one of products with several numbers."""
@@ -221,7 +226,7 @@ def _without(graph, outputs, stripped):
             logger.debug(
                 "Explaining the logits: %r (%s) at the output is left out.", node.name, activation_name(node.operation)
             )
-            (x,) = node.inputs
+            x = node.inputs[0]  # a mask may be another
             name = unique_name(f"{node.name}_output", taken)
             stand_in = placeholder(node.path, name, current(x), like(current(x)))
             # Should something inside take the probabilities as well, their relevance too arrives through this layer.
@@ -285,7 +290,7 @@ def _axis_after(node, axis, before, after):
     """
     operation, kind = node.operation, type(node.operation).__name__
     rank = len(before)
-    if routing.picks(node):
+    if routing.picks(node) or (kind == "Sort" and operation.axis % rank != axis):
         return None
     if isinstance(operation, MergeTime):
         return axis - 1 if axis > 1 else None

@@ -23,7 +23,7 @@ _PICKING = (
 
 def rearranges(node):
     """Whether a node hands on values as they are, wherever to."""
-    return node.affine is None and (isinstance(node.operation, REARRANGING) or is_identity(node.operation))
+    return is_identity(node.operation) or (node.affine is None and isinstance(node.operation, REARRANGING))
 
 
 def picks(node):
@@ -45,10 +45,20 @@ def carried(node, found):
     return [t for t in node.inputs if id(t) in found]
 
 
+def takers_of(graph, tensor):
+    """The nodes that take a tensor, seen through those that do nothing at inference."""
+    taking = graph.consumers().get(id(tensor), [])
+    return [n for node in taking for n in (takers_of(graph, node.output) if is_identity(node.operation) else [node])]
+
+
 def keeps_to_its_inputs(node, found):
-    """Whether each value that a rearranging node returns is one of its inputs' that depend on the model's inputs."""
+    """Whether each value that a node returns, which rearranges or picks, is one of those that depend on the model's inputs."""
     if is_identity(node.operation):
         return True
+    if isinstance(node.operation, (K.Maximum, K.Minimum)) and len(node.inputs) == 1:
+        return False
+    if getattr(node.operation, "initial", None) is not None:
+        return False  # max(..., initial)
     if isinstance(node.operation, K.Sized) and node.operation.function.__name__ == "pad":
         return False
     if isinstance(node.operation, K.operation_classes("Where", "SliceUpdate")):

@@ -7,6 +7,7 @@ import tensorflow as tf
 from tf_lrp.explainer import propagate
 from tf_lrp.graph.facts import gather
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
 from tf_lrp.methods.rectified import GuidedBackprop
 
@@ -51,13 +52,13 @@ class GradCAM(Method):
         return tensor
 
     def _last_convolution(self):
-        consumers, places = self.graph.consumers(), {id(n): i for i, n in enumerate(self.graph.nodes)}
+        places = {id(n): i for i, n in enumerate(self.graph.nodes)}
         facts = gather(self.graph)
         found = [n for n, f in zip(self.graph.nodes, facts, strict=True) if "conv" in f.kinds and len(n.output.shape) == 4]
         if not found:
             raise ValueError("Grad-CAM needs a convolution, and the model has none: name the layer with layer=.")
         node = found[-1]
-        after = consumers.get(id(node.output), [])
+        after = takers_of(self.graph, node.output)
         if len(after) == 1 and "activation" in facts[places[id(after[0])]].kinds:
             node = after[0]
         return self.built.returned[places[id(node)]][0]

@@ -14,6 +14,7 @@ from tf_lrp.affine import Weighted
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
 from tf_lrp.twins import PlainTwin, with_relevance
 from tf_lrp.twins.propagation import evaluate, transpose
@@ -164,7 +165,7 @@ class _PatternMethod(Method):
     def _positive(self, node):
         if self.estimator != "auto":
             return self.estimator == "relu"
-        after = self.graph.consumers().get(id(node.output), [])
+        after = takers_of(self.graph, node.output)
         return bool(after) and all(activation_name(n.operation) in ("relu", "relu6") for n in after)
 
     def _batches_of(self, x, batch_size):

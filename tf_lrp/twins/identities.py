@@ -21,6 +21,7 @@ TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasatt
 #: Layers that return their input as it is, whatever their parameters.
 IDENTITY_LAYERS = (*TRAINING_LAYERS, L.Identity)
 
+_TRAINING = dict.fromkeys(TRAINING_LAYERS, True)
 _CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
@@ -82,4 +83,4 @@ def is_identity(operation):
 
 def only_in_training(operation):
     """Whether a layer is one of those that act in training alone."""
-    return registered(dict.fromkeys(TRAINING_LAYERS, True), operation) is not None
+    return registered(_TRAINING, operation) is not None
