@@ -95,5 +95,5 @@ def _mask(path, size, grid):
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture of a mask: {error}") from None
     inside = values.any(axis=2) if deep else values[..., :3].any(axis=2) & (values[..., 3] > 0)
-    whole = ImageOps.fit(Image.fromarray(np.uint8(255 * inside)), (size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(whole.resize((grid[1], grid[0]), Image.Resampling.BOX), "float32") / 255
+    whole = ImageOps.fit(Image.fromarray(np.float32(inside)), (size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(whole.resize((grid[1], grid[0]), Image.Resampling.BOX))
