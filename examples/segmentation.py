@@ -1,7 +1,7 @@
-"""Explain a segmentation: outputs (N, H, W, classes), so an index names no neuron, and R_init is given as floats.
+"""Explain a segmentation: outputs (N, H, W, classes), so an index names no neuron, and a target says what is explained.
 
 Every picture holds a disc and a square of the same brightness, so what a pixel belongs to can only be told from the outline
-around it. R_init = logits * mask asks about any set of pixels and classes: here one pixel, then all pixels found to be disc.
+around it. `target.neuron` asks about one pixel, `target.region` about a class over a mask: here all pixels found to be disc.
 """
 
 import sys
@@ -11,7 +11,7 @@ import numpy as np
 from keras import layers
 
 import tf_lrp
-from tf_lrp import heatmap
+from tf_lrp import heatmap, target
 
 SIZE, CLASSES = 32, ("background", "disc", "square")
 
@@ -51,17 +51,15 @@ found = logits.argmax(axis=-1)
 analyzer = tf_lrp.Analyzer(model, preset="cmp_a1")
 
 # One pixel of each picture, in the middle of what was found to be a disc: why is it disc?
-pixel = [np.round(np.argwhere(f == 1).mean(axis=0)).astype(int) for f in found]
-one = np.zeros_like(logits)
-for i, (row, column) in enumerate(pixel):
-    one[i, row, column, 1] = logits[i, row, column, 1]
-of_pixel = analyzer.analyze(x, neuron_selection=one)[..., 0]
-books = analyzer.conservation(x, neuron_selection=one)
+rows, columns = np.round([np.argwhere(f == 1).mean(axis=0) for f in found]).astype(int).T
+pixel = target.neuron(rows, columns, 1)
+of_pixel = analyzer.analyze(x, pixel)[..., 0]
+books = analyzer.conservation(x, pixel)
 print(f"of these pixels' logits, {books.output:.0f}, {books.input:.0f} reached the input; biases kept {books.bias:.0f}\n")
 
-# The whole mask of a class, one class at a time.
-disc, square = (logits * (found == k)[..., None] * np.eye(3, dtype="float32")[k] for k in (1, 2))
-of_disc, of_square = analyzer.analyze(x, disc)[..., 0], analyzer.analyze(x, square)[..., 0]
+# A class over its mask, two classes from one forward pass.
+masks = [target.region(found == k, channel=k) for k in (1, 2)]
+of_disc, of_square = np.moveaxis(analyzer.analyze(x, masks)[..., 0], 1, 0)
 
 print(f"{'support for':28}{'on background':>15}{'on disc':>15}{'on square':>15}")
 for name, relevance in {"the disc's middle pixel": of_pixel, "the disc": of_disc, "the square": of_square}.items():
@@ -69,7 +67,7 @@ for name, relevance in {"the disc's middle pixel": of_pixel, "the disc": of_disc
     print(f"{name:28}" + "".join(f"{support[truth == k].sum() / support.sum():>15.0%}" for k in range(3)))
 print(f"{'(size)':28}" + "".join(f"{(truth == k).mean():>15.0%}" for k in range(3)))
 
-columns = [np.uint8(255 * x.clip(0, 1)), np.uint8(127 * found), *map(heatmap.to_rgb, (of_pixel, of_disc, of_square))]
+drawn = [np.uint8(255 * x.clip(0, 1)), np.uint8(127 * found), *map(heatmap.to_rgb, (of_pixel, of_disc, of_square))]
 titles = ["picture", "found", "disc's middle pixel", "disc", "square"]
-sheet = heatmap.grid([[c[i] for c in columns] for i in range(4)], column_titles=titles)
+sheet = heatmap.grid([[d[i] for d in drawn] for i in range(4)], column_titles=titles)
 print("saved", heatmap.save(sheet, sys.argv[1] if len(sys.argv) > 1 else "out/segmentation.png"))

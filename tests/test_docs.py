@@ -24,7 +24,7 @@ def run(page, count):
 
 @pytest.fixture(scope="module")
 def extending():
-    return run("extending.md", 3)
+    return run("extending.md", 5)
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -38,6 +38,16 @@ def test_the_custom_layer_has_its_twin(extending):
     np.testing.assert_allclose(without_biases.analyze(x).sum((1, 2)), np.max(model(x), axis=1), rtol=1e-4)
 
 
+def test_layers_with_weights(extending):
+    model, x = extending["weighted"], extending["tables"]
+    table = tf_lrp.Analyzer(model, "epsilon").rules()
+    assert [row[2] for row in table if row[0] in ("masked", "gated")] == ["Epsilon()", "Epsilon()"]
+    twin = tf_lrp.Analyzer(model, "z").twin
+    np.testing.assert_allclose(twin(x), model(x), rtol=1e-5)
+    sums = extending["of_tables"].sum(axis=1)
+    np.testing.assert_allclose(sums, np.max(model(x), axis=1), rtol=1e-3)  # the layers start without biases
+
+
 def test_the_rule_of_one_layer(extending):
     chosen = {row[0]: row[2] for row in extending["analyzer"].rules()}
     assert chosen["features"] == "Gamma(gamma=0.5)"
@@ -49,6 +59,7 @@ def test_the_rule_of_ones_own(extending):
     scores = np.max(model(x), axis=1)
     np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
     assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
+    assert tf_lrp.Preset.from_json(extending["text"]) == extending["mine"]
 
 
 def test_coming_from_innvestigate():
@@ -58,6 +69,6 @@ def test_coming_from_innvestigate():
 
 def test_production(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = run("production.md", 4)
+    found = run("production.md", 5)
     assert found["maps"][0].shape == found["x"].shape
     assert (tmp_path / "out" / "explained.tflite").is_file()

@@ -271,6 +271,8 @@ def rules(draw, name=None):
             arguments |= {"alpha": alpha, "beta": alpha - 1}
         elif name == "Gamma":
             arguments["gamma"] = draw(st.sampled_from([0.25, 0.0, 1.0, 10.0]))
+        elif name == "Sign":
+            arguments["mu"] = draw(st.sampled_from([0.0, 0.25, -1.5]))
     return Rule(name, arguments)
 
 

@@ -6,13 +6,14 @@ import difflib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 
-from tf_lrp import model_zoo
+from tf_lrp import model_zoo, neurons
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.pictures import file_name_part, prepare
 
@@ -25,19 +26,19 @@ class Classifier:
     """A network that takes one picture and gives scores or probabilities of classes.
 
     Attributes:
-        model: keras.Model with one output (N, C).
+        model: keras.Model with one output, (N, C) unless a target in a structured one is explained.
         size: (height, width) of the pictures that `prepare` takes.
         prepare: uint8 (N, height, width, 3), RGB -> the model's input.
-        classes: `Classes`, C of them.
+        classes: `Classes`, C of them; None for a structured output.
     """
 
     model: keras.Model
     size: tuple[int, int]
     prepare: Callable[[np.ndarray], np.ndarray]
-    classes: Classes
+    classes: Classes | None
 
 
-def load(model, weights=None, class_file=None, preparation=None, size=None):
+def load(model, weights=None, class_file=None, preparation=None, size=None, structured=False):
     """A `Classifier` from the zoo or from a file.
 
     Args:
@@ -47,6 +48,7 @@ def load(model, weights=None, class_file=None, preparation=None, size=None):
         class_file: path of a file with the names of the classes, see `read_class_names`.
         preparation: for a file, one of `pictures.PREPARATIONS`; by default "none".
         size: side of the pictures, or (height, width), for a network that takes any; by default its own, or `ANY_SIZE`.
+        structured: whether its one output may have any shape, since a target in it is explained.
 
     Raises:
         ValueError: no such network or file, no classifier of pictures, or options that do not fit it.
@@ -55,10 +57,12 @@ def load(model, weights=None, class_file=None, preparation=None, size=None):
     read = _from_file if is_file_name(model) else _from_zoo
     network, sides, prepared, names = read(model, weights, preparation, size)
     outputs = [tuple(tensor.shape) for tensor in network.outputs]
+    if structured and len(outputs) == 1:
+        return Classifier(network, sides, prepared, None)
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
         raise ValueError(
-            f"Expected a classifier, with one output (N, classes); {model} has {', '.join(map(str, outputs))}. Use "
-            "tf_lrp.Analyzer in Python for other models."
+            f"Expected a classifier, with one output (N, classes); {model} has {', '.join(map(str, outputs))}. --neuron "
+            "explains an entry of another output, --region a class over a mask; use tf_lrp.Analyzer in Python for all else."
         )
     count = outputs[0][1]
     if class_file is not None:
@@ -363,6 +367,36 @@ class PictureExplainer:
         chosen = self.target(scores)
         maps = self.analyzer.analyze(x, chosen, layers=self.layers, batch_size=len(x))
         return Explained(x, scores, _probabilities(outputs, scores), chosen, maps.pop("input"), maps)
+
+    def conservation(self, x, k):
+        """Where the relevance of class k went, for network inputs ``x``: `tf_lrp.conservation.Conservation`."""
+        return self.analyzer.conservation(x, int(k))
+
+
+class TargetExplainer(PictureExplainer):
+    """Explains one target in a structured output, in the place of classes.
+
+    Args:
+        classifier: `Classifier` of a structured output.
+        preset: as `Analyzer` takes it.
+        target: `tf_lrp.target.Target`.
+        label: what it is called.
+        layers: names of layers whose relevance is wanted too.
+    """
+
+    def __init__(self, classifier, preset, target, label, layers=()):
+        super().__init__(replace(classifier, classes=Classes([label])), preset, target, layers)
+
+    def __call__(self, pictures):
+        x = self.classifier.prepare(np.stack(pictures))
+        output, maps = self.analyzer.with_output(x, [self.target], layers=self.layers, batch_size=len(x))
+        selection = neurons.check(self.target, len(x), output.shape, output.dtype)
+        start = np.asarray(neurons.Start(selection.mode, selection.values)(tf.constant(output)), np.float64)
+        scores = start.reshape(len(x), -1).sum(axis=1, keepdims=True)
+        return Explained(x, scores, None, np.zeros((len(x), 1), int), maps.pop("input"), maps)
+
+    def conservation(self, x, k):
+        return self.analyzer.conservation(x, self.target)
 
 
 def _probabilities(outputs, scores):

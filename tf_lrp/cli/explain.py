@@ -12,6 +12,7 @@ from rich.text import Text
 
 from tf_lrp.cli.options import BatchSize, ClassNames, Size
 from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
     Debug,
@@ -79,6 +80,10 @@ def explain(
             "the INDEX or NAME of one.",
         ),
     ] = "max",
+    neuron: Neuron = None,
+    region: Region = None,
+    channel: Channel = None,
+    reduce: Reduce = "sum",
     out: Annotated[
         Path,
         typer.Option(
@@ -135,8 +140,15 @@ def explain(
         colours = {"cmap": cmap, "percentile": percentile}
         heatmap.to_rgb([[0.0]], **colours)  # complains before the long work
         chosen, preset_label = preset_of(preset)
-        network = classifier.load(model, weights, classes, preprocess, size)
-        explainer = classifier.PictureExplainer(network, chosen, classifier.target(target, network.classes), layer or ())
+        structured = neuron is not None or region is not None or channel is not None
+        if structured and (target != "max" or classes is not None):
+            raise ValueError("--target and --classes are for classifiers; --neuron or --region says what is explained instead.")
+        network = classifier.load(model, weights, classes, preprocess, size, structured)
+        wanted, label = target_of(neuron, region, channel, reduce, network.model, network.size)
+        if wanted is None:
+            explainer = classifier.PictureExplainer(network, chosen, classifier.target(target, network.classes), layer or ())
+        else:
+            explainer = classifier.TargetExplainer(network, chosen, wanted, label, layer or ())
         output = _Output(explainer, Results(out), preset_label, colours)
 
     console, failed, done, files = console_of(), 0, 0, 0
@@ -219,7 +231,7 @@ class _Output:
         write_line(console, f"\n{title}", style="bold")
         console.print(table)
         for k in chosen:
-            conservation = self.explainer.analyzer.conservation(explained.x[i : i + 1], int(k))
+            conservation = self.explainer.conservation(explained.x[i : i + 1], k)
             write_line(console, f"conservation of {self.classes.short[k]}: {_balance(conservation)}")
             if verbose:
                 write_line(console, str(conservation))

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
 
 
@@ -42,6 +43,10 @@ def export(
             metavar="NAME", help="Also the relevance at this layer's output. May be given several times.", show_default=False
         ),
     ] = None,
+    neuron: Neuron = None,
+    region: Region = None,
+    channel: Channel = None,
+    reduce: Reduce = "sum",
     selecting: Annotated[
         bool, typer.Option("--selecting", help="For onnx and litert: the neuron to explain is an input of the file.")
     ] = False,
@@ -71,11 +76,14 @@ def export(
         network, names = classifier.load_model(model, weights)
         if classes is not None:
             names = classifier.read_class_names(classes)
+        sides = [size if side is None else side for side in network.inputs[0].shape[1:3]]
+        wanted, _ = target_of(neuron, region, channel, reduce, network, sides)
         shape = None if size is None else (size, size, network.inputs[0].shape[-1])
         written = Analyzer(network, chosen).export(
             out,
             format,
             layers=layer,
+            neuron_selection=wanted,
             labels=names,
             metadata={"model": model},
             selecting=selecting,

@@ -114,9 +114,7 @@ CATALOG = (
         "attribution: score, as far as signals make it",
     ),
     Entry(("grad_cam",), "where, in a coarse grid", "a convolution, one picture", "1", "nothing"),
-    Entry(
-        ("guided_grad_cam",), "`guided_backprop` times `grad_cam`", "ReLUs, a convolution, one picture", "2", "nothing"
-    ),
+    Entry(("guided_grad_cam",), "`guided_backprop` times `grad_cam`", "ReLUs, a convolution, one picture", "2", "nothing"),
     Entry(
         ("occlusion",), "what the score loses under a cover", "known sizes", "half of one per window (64)", "the sum of losses"
     ),
