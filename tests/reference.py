@@ -174,12 +174,13 @@ def depthwise_conv(kernel, bias, input_shape, strides, dilations, padding):
     return Linear(weights, _bias_everywhere(bias, output_shape), connected, input_shape, output_shape)
 
 
-def conv_transpose(kernel, bias, input_shape, strides, padding, output_padding=None):
-    """kernel (*taps, filters, channels): input position p adds to the outputs p * stride + tap - (cropped before)."""
+def conv_transpose(kernel, bias, input_shape, strides, dilations, padding, output_padding=None):
+    """kernel (*taps, filters, channels): input position p adds to outputs p * stride + tap * dilation - (cropped before)."""
     *kernel_size, filters, channels = kernel.shape
     spatial, cropped = [], []
     for axis, (size, taps, stride) in enumerate(zip(input_shape[:-1], kernel_size, strides, strict=True)):
         extra = None if output_padding is None else output_padding[axis]
+        taps = (taps - 1) * dilations[axis] + 1
         if padding == "valid":
             spatial.append((size - 1) * stride + (max(taps, stride) if extra is None else taps + extra))
             cropped.append(0)
@@ -190,7 +191,8 @@ def conv_transpose(kernel, bias, input_shape, strides, padding, output_padding=N
     weights, connected = _empty(input_shape, output_shape)
     for position in np.ndindex(*input_shape[:-1]):
         for tap in np.ndindex(*kernel_size):
-            index = tuple(p * s + t - c for p, s, t, c in zip(position, strides, tap, cropped, strict=True))
+            steps = zip(position, strides, tap, dilations, cropped, strict=True)
+            index = tuple(p * s + t * d - c for p, s, t, d, c in steps)
             if all(0 <= k < size for k, size in zip(index, spatial, strict=True)):
                 for c in range(channels):
                     for f in range(filters):
@@ -264,7 +266,8 @@ def linears_of(layer, input_shape):
         ones = (1,) * len(layer.strides)
         return [depthwise, conv(weights[1], bias, depthwise.output_shape, ones, ones, "valid")]
     if kind in ("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose"):
-        return [conv_transpose(kernel, bias, input_shape, layer.strides, layer.padding, layer.output_padding)]
+        geometry = (layer.strides, layer.dilation_rate, layer.padding, layer.output_padding)
+        return [conv_transpose(kernel, bias, input_shape, *geometry)]
     if kind.startswith("AveragePooling"):
         return [average_pooling(input_shape, layer.pool_size, layer.strides, layer.padding)]
     if kind.startswith("GlobalAveragePooling"):
@@ -343,6 +346,12 @@ def z_box(a, w, b, connected, z, *, low, high, stabilizer=0.0):
     """a_i w_ij - low_i w_ij+ - high_i w_ij-, over its sum. `low`, `high`: numbers or one value per input."""
     contributions = a * w - np.ravel(low) * positive(w) - np.ravel(high) * negative(w)
     return ratio(contributions, contributions.sum(), stabilizer)
+
+
+def sign_rule(a, w, b, connected, z, *, mu=0.0, bias=True, stabilizer=0.0):
+    """s(a_i) w_ij / z_j with s(a) = +1 for a >= mu, else -1. `mu`: a number or one value per input."""
+    contributions = np.where(a >= np.ravel(mu), 1.0, -1.0) * w
+    return ratio(contributions, (a * w).sum() + (b if bias and b is not None else 0.0), stabilizer)
 
 
 def unified(
@@ -573,6 +582,7 @@ RULES = {
     "WSquare": w_square,
     "Flat": flat,
     "ZBox": z_box,
+    "Sign": sign_rule,
     "Unified": unified,
 }
 

@@ -263,6 +263,21 @@ def test_grad_cam_by_hand():
     np.testing.assert_allclose(M.GradCAM(model, layer="relu2").analyze(x, 2), M.GradCAM(model).analyze(x, 2), atol=1e-6)
 
 
+def test_guided_grad_cam_by_loops():
+    model, x = convnet(), pictures(2)
+    cam, guided = M.GradCAM(model).analyze(x, 2).sum(-1), M.GuidedBackprop(model)
+    begun_at_one = guided.analyze(x, np.eye(5, dtype="float32")[[2, 2]])
+    expected = np.zeros_like(x)
+    for n, row, column, channel in np.ndindex(x.shape):
+        expected[n, row, column, channel] = begun_at_one[n, row, column, channel] * cam[n, row, column]
+    assert np.abs(expected).max() > 0
+    np.testing.assert_allclose(M.GuidedGradCAM(model).analyze(x, 2), expected, rtol=1e-4, atol=1e-6)
+    several = M.GuidedGradCAM(model, "relu2").analyze(x, [[2, 0], [2, 1]])
+    np.testing.assert_allclose(several[:, 0], expected, rtol=1e-4, atol=1e-6)
+    strongest = model(x).numpy().argmax(1)
+    np.testing.assert_allclose(M.GuidedGradCAM(model).analyze(x), M.GuidedGradCAM(model).analyze(x, strongest), atol=1e-6)
+
+
 def headed(*head):
     """Convolutions that keep the size, so that nothing is enlarged, and a head; no biases."""
     stack = [L.Conv2D(4, 3, padding="same", activation="relu"), L.Conv2D(5, 3, padding="same", activation="relu", name="last")]

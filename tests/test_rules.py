@@ -12,7 +12,7 @@ from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Unified, WinnerT
     [
         (lambda: AlphaBeta(2, 2), r"alpha - beta = 1.*alpha=2, beta=2"),
         (lambda: AlphaBeta(0.5, -0.5), "alpha >= 1 and beta >= 0"),
-        (lambda: AlphaBeta(float("nan"), 1), "alpha - beta = 1"),
+        (lambda: AlphaBeta(float("nan"), 1), "finite alpha, got alpha=nan"),
         (lambda: Epsilon(-1e-6), "finite epsilon >= 0, got epsilon=-1e-06"),
         (lambda: Epsilon(float("inf")), "finite epsilon >= 0"),
         (lambda: Gamma(-0.1), "finite gamma >= 0"),

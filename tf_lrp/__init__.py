@@ -15,11 +15,13 @@ _HOMES = {
     "Stabilizer": "stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
+    "register_rule": "preset_json",
     "register_twin": "twins",
     "tune": "tuning",
     **{
         name: name
         for name in (
+            "affine",
             "callbacks",
             "data",
             "evaluation",
@@ -30,6 +32,7 @@ _HOMES = {
             "presets",
             "rules",
             "select",
+            "target",
             "tuning",
             "twins",
         )

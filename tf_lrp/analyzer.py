@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-
 import tensorflow as tf
 
-from tf_lrp import conservation, neurons, tables
+from tf_lrp import conservation, neurons, preset_json, tables
 from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.presets import as_preset
 
 
@@ -56,6 +55,8 @@ class Analyzer(Explainer):
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        if strip_softmax:
+            warn_of_probabilities(graph)
         self._rewritten = rewrite(graph, self.preset, model.name)
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
@@ -68,7 +69,7 @@ class Analyzer(Explainer):
         return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
 
     def configuration(self):
-        return {"preset": json.loads(self.preset.to_json())}
+        return {"preset": preset_json.as_dict(self.preset)}
 
     def rules(self):
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
@@ -88,8 +89,8 @@ class Analyzer(Explainer):
         target = self._target(output)
         explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
-        if selection.mode == "indices":
-            raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
+        if selection.mode in neurons.SEVERAL:
+            raise ValueError("conservation explains one target per sample; got (N, K) indices or a list of targets.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)

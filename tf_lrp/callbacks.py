@@ -192,9 +192,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         if self._accounted:
             # A model built for one batch size takes no part of it.
             count = len(self._arrays[0]) if self._fixed else self._accounted
-            first = self._selected
-            if not isinstance(first, str):
-                first = first[:count, 0] if self._checked.mode == "indices" else first[:count]
+            first = self._selected.each()[0].first(count)
             balance = self.analyzer.conservation(self._packed([a[:count] for a in self._arrays]), first, output=self._output)
         return Snapshot(relevance, start, indices, balance)
 
@@ -263,12 +261,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         leaves, self._packed = spec.flatten(self._x)
         arrays = spec.arrays(leaves)
         total, explained = len(arrays[0]), analyzer.twin.outputs[target]
-        self._checked = neurons.check(self._neuron_selection, total, explained.shape, explained.dtype)
+        checked = neurons.check(self._neuron_selection, total, explained.shape, explained.dtype)
         self._fixed = spec.tensors[0].shape[0] is not None
         count = total if self._fixed else min(total, self._max_images)
         self._arrays = [a[:count] for a in arrays]
-        values = self._checked.values
-        self._selected = self._checked.mode if values is None else values[:count]
+        self._selected = checked.first(count)
         # Inputs in a dict go by its keys, as in x.
         self._input_names = sorted(spec.structure) if isinstance(spec.structure, dict) else spec.names
         self._shown = _pictures_of(self._input_names, arrays, self._pictures, min(total, self._max_images))
@@ -279,25 +276,32 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     def _explained(self, outputs):
         """What the selection explains of the outputs, float64 (N,) or (N, K), and the neurons' indices, or None."""
-        count = len(outputs)
-        mode, flat = self._checked.mode, outputs.reshape(count, -1)
-        indices = flat.argmax(axis=1) if mode == "max_activation" else self._selected
-        if mode in ("all", "relevance"):
-            indices = None
-        if indices is not None:
-            columns = np.asarray(indices).reshape(count, -1)
-            found = np.take_along_axis(flat.astype(np.float64), columns, axis=1)
-            return found.reshape(np.shape(indices)), indices if outputs.ndim <= 2 else None
-        start = neurons.Start(mode, self._selected)(tf.constant(outputs))
-        return np.asarray(start, np.float64).reshape(count, -1).sum(axis=1), None
+        count, selection = len(outputs), self._selected
+        outputs = tf.constant(outputs)
+        if selection.mode in ("max_activation", "index", "indices"):
+            start = neurons.Start(selection.mode, selection.values).fixed(outputs)
+            flat, columns = np.reshape(outputs, (count, -1)).astype(np.float64), np.asarray(start.values).reshape(count, -1)
+            found = np.take_along_axis(flat, columns, axis=1).reshape(np.shape(start.values))
+            return found, np.asarray(start.values) if outputs.shape.rank <= 2 else None
+        starts = [neurons.Start(one.mode, one.values)(outputs) for one in selection.each()]
+        sums = [np.asarray(start, np.float64).reshape(count, -1).sum(axis=1) for start in starts]
+        return np.stack(sums, axis=1) if selection.mode in neurons.SEVERAL else sums[0], None
 
 
 def _shares(means, balance):
     """What became of the explained output, as parts of it."""
     if balance is None:
         return {"input": means["sum"] / means["output"]} if means["output"] else {}
-    kept = {"input": balance.input, "biases": balance.bias, "stabilizers": balance.stabilizer, "padding": balance.padding}
-    return {what: value / balance.output for what, value in kept.items()} if balance.output else {}
+    parts = {
+        "input": balance.input,
+        "biases": balance.bias,
+        "stabilizers": balance.stabilizer,
+        "zero_denominators": balance.zero_denominator,
+        "padding": balance.padding,
+        "stops": balance.stopped,
+        "formula": balance.formula,
+    }
+    return {what: value / balance.output for what, value in parts.items()} if balance.output else {}
 
 
 def _whole(name, value, least):

@@ -9,22 +9,59 @@ from keras import tree
 
 from tf_lrp import neurons, tables
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.twins import StoppingTwin
+from tf_lrp.twins import RecurrentTwin, StoppingTwin
+
+#: What keeps relevance -> its name in a table.
+CAUSES = {
+    "bias": "biases",
+    "stabilizer": "stabilizer",
+    "zero_denominator": "zero denominators",
+    "padding": "padding",
+    "stopped": "stops",
+    "formula": "formula",
+}
 
 
 @dataclass(frozen=True)
-class LayerBalance:
-    """One layer's books, in units of the explained output, summed over the batch.
+class Kept:
+    """What became of relevance that was not handed on, by cause, in units of the explained output.
 
-    ``received = passed + bias + stabilizer + padding + rounding``
+    Each can be negative: what a negative contribution (or a beta term) does not hand on is gained.
+
+    Attributes:
+        bias: what biases kept, and other constants: the embeddings of positions, constants that were concatenated.
+        stabilizer: what epsilon kept.
+        zero_denominator: what was lost at denominators of zero, or gained there by a beta term: where there are no
+            contributions (of a term's sign) to share by.
+        padding: what went to zeros (or another value) that were filled in.
+        stopped: what ended: at `Stop()`, and at operations whose result says where or whether, as argmax and comparisons do.
+        formula: what a rule drops or adds by its formula: the zeroth-order term of `Taylor`, coefficients whose sum is not 1.
+    """
+
+    bias: float = 0.0
+    stabilizer: float = 0.0
+    zero_denominator: float = 0.0
+    padding: float = 0.0
+    stopped: float = 0.0
+    formula: float = 0.0
+
+    @property
+    def kept(self):
+        """The sum over all causes."""
+        return sum(getattr(self, cause) for cause in CAUSES)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerBalance(Kept):
+    """One layer's balance, in units of the explained output, summed over the batch.
+
+    ``received = passed + bias + stabilizer + zero_denominator + padding + stopped + formula + rounding``
 
     Attributes:
         name, layer_class, rule: of the layer.
         received: relevance that arrived at its output.
         passed: relevance that it handed to its inputs.
-        bias: what biases kept.
-        stabilizer: what epsilon kept, and what was lost (or, for a beta term, gained) at denominators of zero.
-        padding: what went to padded zeros.
+        bias, stabilizer, zero_denominator, padding, stopped, formula: see `Kept`.
     """
 
     name: str
@@ -32,24 +69,24 @@ class LayerBalance:
     rule: str
     received: float
     passed: float
-    bias: float
-    stabilizer: float
-    padding: float
 
     @property
     def rounding(self):
         """What is left unexplained: floating-point error."""
-        return self.received - self.passed - self.bias - self.stabilizer - self.padding
+        return self.received - self.passed - self.kept
 
 
-@dataclass(frozen=True)
-class Conservation:
-    """The balance of a pass: ``output = input + bias + stabilizer + padding`` up to rounding.
+@dataclass(frozen=True, kw_only=True)
+class Conservation(Kept):
+    """The balance of a pass, up to rounding:
+
+    ``output = input + bias + stabilizer + zero_denominator + padding + stopped + formula``
 
     Attributes:
         output: R_init's sum, the explained output.
         input: relevance that reached the inputs.
         layers: `LayerBalance` of each layer, from the output down to the input.
+        bias, stabilizer, zero_denominator, padding, stopped, formula: see `Kept`; the sums over the layers.
     """
 
     output: float
@@ -57,39 +94,32 @@ class Conservation:
     layers: tuple[LayerBalance, ...]
 
     @property
-    def bias(self):
-        return sum(layer.bias for layer in self.layers)
-
-    @property
-    def stabilizer(self):
-        return sum(layer.stabilizer for layer in self.layers)
-
-    @property
-    def padding(self):
-        return sum(layer.padding for layer in self.layers)
-
-    @property
     def rounding(self):
-        return self.output - self.input - self.bias - self.stabilizer - self.padding
+        """What is left unexplained: floating-point error."""
+        return self.output - self.input - self.kept
 
     def __str__(self):
-        columns = [("layer", "left"), ("rule", "left")]
-        columns += [(h, "right") for h in ("received", "passed on", "biases kept", "stabilizer kept", "padding kept")]
+        # A cause that keeps nothing in any layer has no column.
+        seen = [cause for cause in CAUSES if any(self._counts(getattr(b, cause)) for b in self.layers)]
+        columns = [("layer", "left"), ("rule", "left"), ("received", "right"), ("passed on", "right")]
+        columns += [(f"{CAUSES[cause]} kept", "right") for cause in seen]
 
-        def number(value):
-            # What is only rounding is not worth reading.
-            return "." if abs(value) <= 1e-9 * abs(self.output) else f"{value:.4g}"
+        def numbers(*values):
+            return [f"{value:.4g}" if self._counts(value) else "." for value in values]
 
         rows = [
-            (b.name, b.rule, *map(number, (b.received, b.passed, b.bias, b.stabilizer, b.padding)))
+            (b.name, b.rule, *numbers(b.received, b.passed, *(getattr(b, cause) for cause in seen)))
             for b in self.layers
             if b.received or b.passed
         ]
-        total = (self.output, self.input, self.bias, self.stabilizer, self.padding)
-        rows.append(("whole model", "", *map(number, total)))
+        rows.append(("whole model", "", *numbers(self.output, self.input, *(getattr(self, cause) for cause in seen))))
         return tables.render("where the relevance went, from the output to the input", columns, rows)
 
     __repr__ = __str__
+
+    def _counts(self, value):
+        """Whether it is more than rounding, which is not worth reading."""
+        return abs(value) > 1e-9 * abs(self.output)
 
 
 def account(rewritten, target, start_mode, inputs, selected=None):
@@ -108,32 +138,40 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     Returns:
         `Conservation`.
     """
-    twin, steps = rewritten.model, rewritten.steps
-    explained = tree.flatten(twin.outputs)[target]
-    inner = list({id(t): t for step in steps for t in step.outputs}.values())
-    probe = model_of(twin.inputs, [explained, *inner])
+    explained = tree.flatten(rewritten.model.outputs)[target]
+    values = _values(rewritten, inputs)
+    start = neurons.Start(start_mode, selected)(values[id(explained)])
+    layers, of_inputs = _pass(rewritten, values, {id(explained): start})
+    return Conservation(output=float(total(start)), input=of_inputs, layers=layers, **_summed(layers))
 
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(inputs)
-        output, *reached = tree.flatten(probe(inputs, training=False))
-    start = neurons.Start(start_mode, selected)(output)
-    sources = [*inputs, *reached]
-    # Masks and positions among them are no floats, and have no relevance.
-    real = [t for t in sources if t.dtype.is_floating]
-    found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    ids = [id(t) for t in (*twin.inputs, *inner)]
-    values = dict(zip(ids, sources, strict=True))
-    arrived = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
-    layers = [
-        LayerBalance(
-            step.facts.name,
-            step.facts.layer_class,
-            str(step.choice.rule),
-            *map(float, _balance(step, values, arrived, rewritten.divided)),
-        )
-        for step in steps
-    ]
-    return Conservation(float(total(start)), float(sum(map(total, found[: len(inputs)]))), tuple(layers[::-1]))
+
+def _values(rewritten, inputs):
+    """id of each symbolic tensor of a twin -> its value."""
+    symbolic = {id(t): t for t in rewritten.model.outputs}
+    symbolic |= {id(t): t for step in rewritten.steps for t in step.outputs}
+    found = tree.flatten(model_of(rewritten.model.inputs, list(symbolic.values()))(inputs, training=False))
+    return dict(zip(map(id, rewritten.model.inputs), inputs, strict=True)) | dict(zip(symbolic, found, strict=True))
+
+
+def _pass(rewritten, values, arrived):
+    """A backward pass, step by step.
+
+    Args:
+        rewritten: `tf_lrp.graph.Rewritten`.
+        values: of its symbolic tensors, by id.
+        arrived: id of a symbolic tensor -> the relevance it starts with.
+
+    Returns:
+        (tuple of `LayerBalance` from the output down, sum of the relevance at the inputs).
+    """
+    dependent = _dependent(rewritten.model.inputs, rewritten.steps)
+    layers = [_balance(step, values, arrived, dependent, rewritten.divided) for step in reversed(rewritten.steps)]
+    at_inputs = [arrived[id(t)] for t in rewritten.model.inputs if id(t) in arrived]
+    return tuple(layers), sum(float(total(r)) for r in at_inputs)
+
+
+def _summed(layers):
+    return {cause: sum(getattr(layer, cause) for layer in layers) for cause in CAUSES}
 
 
 def total(relevance):
@@ -141,30 +179,81 @@ def total(relevance):
     return tf.reduce_sum(tf.cast(relevance, tf.float64))
 
 
-def _balance(step, values, gradients, divided):
-    """(received, passed, bias, stabilizer, padding) of one step, by running its twin alone.
+def _dependent(inputs, steps):
+    """ids of the tensors that depend on the inputs in any way, be it by a yes or no."""
+    found = {id(t) for t in inputs}
+    for step in steps:
+        if any(id(t) in found for t in step.inputs):
+            found.update(id(t) for t in step.outputs)
+    return found
 
-    The gradients of tensors that are ``divided`` are relevance divided by their values.
+
+def _balance(step, values, arrived, dependent, divided):
+    """The `LayerBalance` of one step, by running its twin alone. Adds what it hands on to ``arrived``.
+
+    Args:
+        step: `tf_lrp.graph.Step`; those behind it come first.
+        values: id of a symbolic tensor -> its value.
+        arrived: id of a symbolic tensor -> the relevance that its takers handed to it; divided by its value where that is
+            ``divided``.
+        dependent: ids of the tensors that depend on the inputs.
+        divided: ids of tensors.
     """
-    zero = tf.zeros((), tf.float64)
-    if isinstance(step.twin, StoppingTwin):
-        return zero, zero, zero, zero, zero
-    inputs = [values[id(t)] for t in step.inputs]
-    received = [gradients[id(t)] for t in step.outputs]
-    # One value may be two tensors, x and an input that a layer returned as it was.
-    factors = {id(values[id(t)]): id(t) in divided for t in step.inputs}
-    sources = list({id(t): t for t in inputs if t.dtype.is_floating}.values())
+    named = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
+
+    def relevance(tensor, found):
+        return found * values[id(tensor)] if id(tensor) in divided else found
+
+    received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
+    amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
+    if not received or isinstance(step.twin, StoppingTwin):
+        return LayerBalance(**named, received=amount, passed=0.0, stopped=amount)
+
+    # x and an input that a layer returned as it was are one value, but two tensors.
+    sources = {id(t): (t, tf.identity(values[id(t)])) for t in step.inputs}
+    inputs = [sources[id(t)][1] for t in step.inputs]
+    takers = {key: source for key, source in sources.items() if source[1].dtype.is_floating}
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(sources)
+        tape.watch([value for _, value in takers.values()])
         outputs = tree.flatten(step.twin(*inputs))
-    handed = tape.gradient(outputs, sources, received, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    handed = [h * t if factors[id(t)] else h for t, h in zip(sources, handed, strict=True)]
-    arrived = sum(total(r * values[id(t)] if id(t) in divided else r) for t, r in zip(step.outputs, received, strict=True))
-    handed_on = sum(map(total, handed))
-    # What goes to operands that do not depend on the input, such as the embeddings of positions, is theirs: a bias.
-    depends = {id(t): flag for t, flag in zip(inputs, step.facts.signals, strict=True)}
-    passed = sum(total(h) for t, h in zip(sources, handed, strict=True) if depends[id(t)])
-    kept = {"bias": zero, "stabilizer": zero, "padding": zero, **step.twin.absorbed(inputs, received[0])}
+    pairs = [(y, arrived[id(t)]) for t, y in zip(step.outputs, outputs, strict=True) if id(t) in received]
+    handed = tape.gradient(
+        [y for y, _ in pairs],
+        [value for _, value in takers.values()],
+        [r for _, r in pairs],
+        unconnected_gradients=tf.UnconnectedGradients.ZERO,
+    )
+    kept = dict.fromkeys(CAUSES, 0.0)
+    absorbed = _absorbed(step, inputs, arrived)
+    passed = 0.0
+    for (tensor, _), found in zip(takers.values(), handed, strict=True):
+        of_input = float(total(relevance(tensor, found)))
+        if id(tensor) in dependent:
+            passed += of_input
+            arrived[id(tensor)] = arrived[id(tensor)] + found if id(tensor) in arrived else found
+        else:
+            kept["bias"] += of_input  # a constant operand, such as the embeddings of positions
+    for cause, value in absorbed.items():
+        kept[cause] += float(value)
     if step.twin.remainder:
-        kept[step.twin.remainder] += arrived - handed_on
-    return arrived, passed, kept["bias"] + handed_on - passed, kept["stabilizer"], kept["padding"]
+        kept[step.twin.remainder] += amount - passed - sum(kept.values())
+    return LayerBalance(**named, received=amount, passed=passed, **kept)
+
+
+def _absorbed(step, inputs, arrived):
+    """What became of relevance that a step's twin does not hand on: dict by cause."""
+    relevance = [arrived.get(id(t)) for t in step.outputs]
+    if not isinstance(step.twin, RecurrentTwin):
+        return step.twin.absorbed(inputs, relevance[0]) if relevance[0] is not None else {}
+    outputs = tree.flatten(step.twin(*inputs))
+    relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(outputs, relevance, strict=True)]
+    values, of_outputs, of_constants, of_zeros = step.twin.unrolled(inputs, relevance)
+    cell = step.twin.rewritten
+    starts = {}
+    for tensor, r in zip(tree.flatten(cell.model.outputs), of_outputs, strict=True):
+        starts[id(tensor)] = starts[id(tensor)] + r if id(tensor) in starts else r
+    layers, _ = _pass(cell, _values(cell, values), starts)
+    found = _summed(layers)
+    found["bias"] += sum(float(total(r)) for r in of_constants)
+    found["padding"] += sum(float(total(r)) for r in of_zeros)
+    return found

@@ -100,6 +100,7 @@ class Explainer:
             neuron_selection: which neuron of the output is explained:
                 None or "max_activation": each sample's largest; "all": the whole output vector (R_init = output);
                 int: the same for all samples; ints (N,): one per sample; ints (N, K): K per sample from one forward pass;
+                `tf_lrp.target.neuron` or `tf_lrp.target.region`: an entry or a part of an output of any rank, or a list of K;
                 floats of the output's shape: R_init itself.
             layers: names of layers whose outputs' relevance is wanted too.
             output: name or index of the explained output, for a model with several.
@@ -108,7 +109,7 @@ class Explainer:
                 float32 (float64) all the same.
 
         Returns:
-            Relevance with the structure and shape of ``x`` ((N, K, ...) for (N, K) ints), float32 (float64 for float64
+            Relevance with the structure and shape of ``x`` ((N, K, ...) for K targets), float32 (float64 for float64
             models), in units of the output. With ``layers`` a dict {"input": ..., layer name: ...}; a layer used several
             times has a list with one array for each use.
 
@@ -175,13 +176,12 @@ class Explainer:
             tf.errors.InvalidArgumentError: when it runs, for a neuron that is not there (not under XLA).
         """
         if any(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten((x, neuron_selection))):
-            return ExplanationLayer(self, layers=layers, output=output, dtype=dtype)(x, neuron_selection)
+            layer = ExplanationLayer(self, layers=layers, output=output, dtype=dtype)
+            return layer(x, neuron_selection=neuron_selection)
         leaves, pack = self._inputs.flatten(x)
         names, target = self._layer_names(layers), self._target(output)
-        selection = neurons.check_tensor(neuron_selection, self.twin.outputs[target])
         tensors = self._inputs.tensors_of(leaves)
-        if selection.mode == "index" and selection.values.shape.rank == 0:
-            selection = neurons.Selection("index", tf.fill(tf.shape(tensors[0])[:1], selection.values))
+        selection = neurons.check_tensor(neuron_selection, self.twin.outputs[target], tf.shape(tensors[0])[0])
         return self._pack(_as(dtype, self._run(tensors, selection, names, target)[1]), names, pack)
 
     def export(
@@ -191,6 +191,7 @@ class Explainer:
         *,
         layers=None,
         output=None,
+        neuron_selection=None,
         labels=None,
         metadata=None,
         selecting=False,
@@ -216,10 +217,12 @@ class Explainer:
             format: "saved_model", "onnx" or "litert".
             layers: names of layers whose outputs' relevance is among the results, under their names.
             output: name or index of the explained output, for a model with several.
+            neuron_selection: what the file explains, the same for all samples: an int, a target of `tf_lrp.target` or a list of
+                K, ints (1, K), "all"; by default each sample's strongest neuron.
             labels: class names, one for each neuron.
             metadata: anything that JSON can hold; it travels along with preset, labels and versions: as asset ``tf_lrp.json``
                 of a SavedModel, as entry "tf_lrp" of ONNX's metadata.
-            selecting: for ONNX and LiteRT, whether "neuron_selection" is an input; else the strongest neuron is explained.
+            selecting: for ONNX and LiteRT, whether "neuron_selection" is an input.
             batch_size: for ONNX and LiteRT, the number of samples.
             input_shape: for ONNX and LiteRT, the shape of a sample (a list of shapes for several inputs) where the model leaves
                 lengths free.
@@ -236,8 +239,9 @@ class Explainer:
         """
         from tf_lrp import export  # loaded when needed: it holds the way to other runtimes
 
+        explained = {"layers": layers, "output": output, "neuron_selection": neuron_selection}
         options = {"selecting": selecting, "batch_size": batch_size, "input_shape": input_shape, "overwrite": overwrite}
-        return export.export(self, path, format, layers=layers, output=output, labels=labels, metadata=metadata, **options)
+        return export.export(self, path, format, **explained, labels=labels, metadata=metadata, **options)
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
@@ -256,7 +260,7 @@ class Explainer:
 
     def _run(self, inputs, selection, names, target):
         """(explained output, relevances as a flat list), by the pass compiled for this kind of selection."""
-        targets = selection.values.shape[1] if selection.mode == "indices" else None
+        targets = selection.values.shape[1] if selection.mode in neurons.SEVERAL else None
         key = (selection.mode, targets, names, target)
         if key not in self._runs:
             self._runs[key] = self._compiled(*key)
@@ -278,18 +282,18 @@ class Explainer:
             if targets is None:
                 starts = [neurons.Start(mode, values, self.starts_at_one)]
             else:
-                starts = [neurons.Start("index", values[:, k], self.starts_at_one) for k in range(targets)]
+                starts = [neurons.Start(neurons.SEVERAL[mode], values[:, k], self.starts_at_one) for k in range(targets)]
             explained, each = self.attribute(probe, inputs, starts)
             if targets is None:
                 return explained, each[0]
             return explained, [tf.stack(of_one, axis=1) for of_one in zip(*each, strict=True)]
 
-        batch = outputs[target].shape[0]
-        value_spec = {
-            "index": tf.TensorSpec((batch,), tf.int32),
-            "indices": tf.TensorSpec((batch, targets), tf.int32),
-            "relevance": tf.TensorSpec(outputs[target].shape, outputs[target].dtype),
-        }.get(mode)
+        batch, *entries = outputs[target].shape
+        several = () if targets is None else (targets,)
+        of_shape = (entries, outputs[target].dtype)
+        of_one = {"index": ((), tf.int32), "position": ((len(entries),), tf.int32), "mask": of_shape, "relevance": of_shape}
+        shape, dtype = of_one.get(neurons.SEVERAL.get(mode, mode), (None, None))
+        value_spec = None if shape is None else tf.TensorSpec((batch, *several, *shape), dtype)
         signature = [[tf.TensorSpec(t.shape, t.dtype) for t in self._inputs.tensors]]
         if value_spec is not None:
             signature.append(value_spec)
@@ -380,7 +384,7 @@ def _as(dtype, relevances):
 
 def _portions(selection):
     """The selection's values in portions that fit one graph."""
-    if selection.mode != "indices":
+    if selection.mode not in neurons.SEVERAL:
         return [selection.values]
     count = selection.values.shape[1]
     return [selection.values[:, k : k + _TARGETS_AT_ONCE] for k in range(0, count, _TARGETS_AT_ONCE)]

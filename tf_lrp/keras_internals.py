@@ -1,7 +1,7 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
-Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), the
-shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
+Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), where keras.random and preprocessing
+layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
 `_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
 """
 
@@ -15,11 +15,14 @@ import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
+from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.layers import layer as layer_module
+from keras.src.layers.preprocessing.data_layer import DataLayer
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
 from keras.src.ops import core as core_operations
+from keras.src.ops import einops as einops_operations
 from keras.src.ops import image as image_operations
 from keras.src.ops import linalg as linalg_operations
 from keras.src.ops import math as math_operations
@@ -27,6 +30,7 @@ from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 from keras.src.ops import operation as operation_module
 from keras.src.ops.node import Node
+from keras.src.random import random as random_module
 
 #: Context in which float variables are read in a given type.
 reading_variables_as = AutocastScope
@@ -34,12 +38,25 @@ reading_variables_as = AutocastScope
 CONVOLUTIONAL_LSTM = ConvLSTM
 CONVOLUTIONAL_LSTM_CELLS = (ConvLSTMCell,)
 
-_MODULES = (numpy_operations, nn_operations, core_operations, math_operations, image_operations, linalg_operations)
+#: Where keras.random finds its backend.
+RANDOM_FUNCTIONS = random_module
+
+#: Layers that reach the functions of a backend through an attribute of their own.
+DATA_LAYERS = DataLayer
+
+_MODULES = (
+    numpy_operations, nn_operations, core_operations, math_operations, image_operations, linalg_operations, einops_operations,
+)  # fmt: skip
 
 
 def operation_classes(*names):
     """The classes behind keras.ops of these names that the installed Keras has."""
     return tuple(getattr(module, name) for name in names for module in _MODULES if hasattr(module, name))
+
+
+def layer_classes(*names):
+    """The classes of keras.layers of these names that the installed Keras has."""
+    return tuple(getattr(keras.layers, name) for name in names if hasattr(keras.layers, name))
 
 
 def operation_class(name):
@@ -64,7 +81,8 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
     "HardShrink", "Threshold", "Tanh", "Exp", "Exp2", "Expm1", "Erf", "Erfc", "Erfinv", "Sin", "Cos", "Tan", "Arcsin", "Arccos",
     "Arctan", "Sinh", "Cosh", "Arcsinh", "Arccosh", "Arctanh", "Sinc", "Absolute", "Abs", "Fabs", "Square", "Sqrt", "Rsqrt",
     "Cbrt", "Reciprocal", "Negative", "Log", "Log10", "Log1p", "Log2", "Sign", "Floor", "Ceil", "Round", "Trunc", "NanToNum",
-    "Clip", "Power", "Logaddexp", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
+    "Clip", "Power", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
+    "Ldexp", "Nextafter",
 )  # fmt: skip
 
 #: Functions whose entries depend on each other.
@@ -79,6 +97,7 @@ INDICATORS = operation_classes(
     "All", "Any", "AllClose", "Isclose", "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "IsIn", "Signbit", "Argmax",
     "Argmin", "Argsort", "Argpartition", "Nonzero", "CountNonzero", "SearchSorted", "Digitize", "Bincount", "Unique",
     "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
+    "Isreal", "UnravelIndex", "MatrixRank", "Histogram",
 )  # fmt: skip
 
 _ABSENT = object()
@@ -86,6 +105,8 @@ _BINARY = [
     f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge")
 ]
 _SIZE_OF = {"reshape": 1, "broadcast_to": 1, "tile": 1, "repeat": 1, "slice": 1, "pad": 1, "roll": 1}
+#: Sums whose length is an argument: (position of what is added up, (name and position of the length)).
+_SUMS_TO_SIZE = {"segment_sum": (0, ("num_segments", 2)), "scatter": (1, ("shape", 2))}
 _FROM_SIZES = ("arange", "zeros", "ones", "full", "eye", "tri", "identity", "linspace")
 
 
@@ -118,10 +139,27 @@ class Sized(keras.Operation):
         return super().compute_output_spec(*args, **kwargs)
 
 
+class SizedSum(Sized):
+    """A function that adds up entries of its argument of position ``operand``; others of its arguments are such lengths."""
+
+    def __init__(self, function, operand):
+        super().__init__(function, routes=False)
+        self.operand = operand
+
+
 def _dense(leaf):
     """Keras takes the product of a length and a number for sparse."""
     sparse = isinstance(leaf, keras.KerasTensor) and leaf.sparse
     return keras.KerasTensor(leaf.shape, leaf.dtype) if sparse else leaf
+
+
+def like(tensor):
+    """A new symbolic tensor of the same shape, type and mask."""
+    new = keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+    mask = get_keras_mask(tensor)
+    if mask is not None:
+        set_keras_mask(new, mask)
+    return new
 
 
 _tracing = threading.RLock()
@@ -143,13 +181,13 @@ def tracing(model, stand_in):
     inferring = [c.__dict__["symbolic_call"] for c in classes]
 
     def standing_in(infer):
-        return _in_this_thread(lambda operation, *args, **kwargs: stand_in(infer, operation, args, kwargs), infer)
+        return in_this_thread(lambda operation, *args, **kwargs: stand_in(infer, operation, args, kwargs), infer)
 
     with _tracing, _symbolic_sizes():
         for operation_class, infer in zip(classes, inferring, strict=True):
             operation_class.symbolic_call = standing_in(infer)
         for module in (layer_module, operation_module):
-            module.Node = _in_this_thread(_no_node, Node)
+            module.Node = in_this_thread(_no_node, Node)
         try:
             yield {id(o) for o in _operations_in(model)}
         finally:
@@ -159,7 +197,7 @@ def tracing(model, stand_in):
                 module.Node = Node
 
 
-def _in_this_thread(stand_in, original):
+def in_this_thread(stand_in, original):
     """A function that is ``stand_in`` here and ``original`` to models that other threads build in the meantime."""
     here = threading.get_ident()
     return lambda *args, **kwargs: (stand_in if threading.get_ident() == here else original)(*args, **kwargs)
@@ -176,20 +214,22 @@ def _operations_in(model):
     return list(found.values())
 
 
+def is_symbolic(structure):
+    """Whether there are KerasTensors in a nested structure."""
+    return any(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(structure))
+
+
 @contextlib.contextmanager
 def _symbolic_sizes():
     replaced = []
 
     def replace(name, make):
         original = getattr(source_ops, name)
-        stand_in = _in_this_thread(make(original), original)
+        stand_in = in_this_thread(make(original), original)
         for module in (keras.ops, source_ops, core_operations, numpy_operations):
             if getattr(module, name, None) is original:
                 replaced.append((module, name, original))
                 setattr(module, name, stand_in)
-
-    def symbolic(structure):
-        return any(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(structure))
 
     def shape_of(original):
         def shape(x):
@@ -201,9 +241,21 @@ def _symbolic_sizes():
 
     def sized(original, first, routes):
         def function(*args, **kwargs):
-            if not symbolic((args[first:], kwargs)):
+            if not is_symbolic((args[first:], kwargs)):
                 return original(*args, **kwargs)
             return Sized(original, routes).symbolic_call(*args, **kwargs)
+
+        return function
+
+    def summing(original, operand, length):
+        """With the output's length, the argument of that name and position, known when the graph runs."""
+        name, position = length
+
+        def function(*args, **kwargs):
+            size = args[position] if len(args) > position else kwargs.get(name)
+            if not is_symbolic(size):
+                return original(*args, **kwargs)
+            return SizedSum(original, operand).symbolic_call(*args, **kwargs)
 
         return function
 
@@ -254,9 +306,9 @@ def _symbolic_sizes():
         # variable * tensor and array * tensor are left to the symbolic tensor, as a TensorFlow tensor would have it.
         for name in _BINARY:
             original = getattr(KerasVariable, name)
-            replace_method(KerasVariable, name, _in_this_thread(after_symbolic(original), original))
+            replace_method(KerasVariable, name, in_this_thread(after_symbolic(original), original))
         replace_method(keras.KerasTensor, "__array_ufunc__", None)
-        replace_method(keras.KerasTensor, "__getitem__", _in_this_thread(item_of, keras.KerasTensor.__getitem__))
+        replace_method(keras.KerasTensor, "__getitem__", in_this_thread(item_of, keras.KerasTensor.__getitem__))
         replace("shape", shape_of)
         replace("ndim", rank_of)
         replace("reshape", reshaping)
@@ -265,6 +317,8 @@ def _symbolic_sizes():
                 replace(name, lambda original, first=first: sized(original, first, True))
         for name in _FROM_SIZES:
             replace(name, lambda original: sized(original, 0, False))
+        for name, (operand, length) in _SUMS_TO_SIZE.items():
+            replace(name, lambda original, operand=operand, length=length: summing(original, operand, length))
         yield
     finally:
         for owner, name, original in reversed(replaced):

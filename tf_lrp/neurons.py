@@ -7,26 +7,43 @@ from dataclasses import dataclass, replace
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp.target import Target
+
+#: Modes of K targets per sample -> the mode of each of them; values are (N, K, ...).
+SEVERAL = {"indices": "index", "positions": "position", "masks": "mask"}
+_SEVERAL_OF = {one: several for several, one in SEVERAL.items()}
+
 
 @dataclass(frozen=True)
 class Selection:
     """A checked neuron selection.
 
     Attributes:
-        mode: "max_activation", "all", "index" (ints, one per sample), "indices" (ints, K per sample) or "relevance"
-            (R_init itself).
-        values: None, or the ints (N,), (N, K) or floats of the output's shape.
+        mode: "max_activation", "all", "index" (ints, one per sample), "position" (an int for each axis), "mask" (floats that
+            the output is multiplied by), one of `SEVERAL` for K of these per sample, or "relevance" (R_init itself).
+        values: None, or ints (N,), (N, axes), floats of the output's shape, with an axis of K behind the first for several.
     """
 
     mode: str
     values: object = None
+
+    def first(self, count):
+        """The selection of the first samples."""
+        return self if self.values is None else replace(self, values=self.values[:count])
+
+    def each(self):
+        """The selections of one target per sample that it consists of."""
+        if self.mode not in SEVERAL:
+            return [self]
+        return [Selection(SEVERAL[self.mode], self.values[:, k]) for k in range(self.values.shape[1])]
 
 
 def check(selection, samples, output_shape, dtype):
     """A user's neuron selection as a `Selection` of NumPy values.
 
     Args:
-        selection: None, "max_activation", "all", an int, N ints, (N, K) ints, or floats of the output's shape.
+        selection: None, "max_activation", "all", an int, N ints, (N, K) ints, floats of the output's shape, a
+            `tf_lrp.target.Target` or a list of K of these; a `Selection` is returned as it is.
         samples: N.
         output_shape: shape of the explained output with the batch axis.
         dtype: type of the relevance.
@@ -34,12 +51,17 @@ def check(selection, samples, output_shape, dtype):
     Raises:
         ValueError, TypeError: if it is none of these, has the wrong shape, or names a neuron that is not there.
     """
+    if isinstance(selection, Selection):
+        return selection
     shape = tuple(output_shape)[1:]
     if selection is None or isinstance(selection, str):
         mode = "max_activation" if selection is None else selection
         if mode not in ("max_activation", "all"):
             raise ValueError(f'neuron_selection as a word is "max_activation" or "all", got {selection!r}.')
         return Selection(mode)
+    targets = _targets(selection)
+    if targets is not None:
+        return _of_targets(selection, [t.values(samples, shape, dtype) for t in targets], np)
     try:
         values = np.asarray(selection)
     except ValueError as error:
@@ -74,6 +96,37 @@ def check(selection, samples, output_shape, dtype):
     return Selection("index" if values.ndim == 1 else "indices", values.astype("int32"))
 
 
+def _targets(selection):
+    """The targets of a selection as a list, or None if it holds none."""
+    if isinstance(selection, Target):
+        return [selection]
+    if not isinstance(selection, (list, tuple)) or not any(isinstance(t, Target) for t in selection):
+        return None
+    if len({getattr(t, "mode", None) for t in selection}) > 1:
+        raise TypeError(f"A list of targets holds neurons alone or regions alone; got {', '.join(map(str, selection))}.")
+    return list(selection)
+
+
+def is_target(selection):
+    """Whether a neuron selection is a `tf_lrp.target.Target`, or a list of such."""
+    return _targets(selection) is not None
+
+
+def described(selection):
+    """A neuron selection for JSON: a word, ints, floats, or what targets call themselves."""
+    targets = _targets(selection)
+    if targets is not None:
+        return ", ".join(map(str, targets))
+    return selection if selection is None or isinstance(selection, str) else np.asarray(selection).tolist()
+
+
+def _of_targets(selection, values, library):
+    """The `Selection` of one target or of a list, by its values in ``library``, NumPy or TensorFlow."""
+    if isinstance(selection, Target):
+        return Selection(selection.mode, values[0])
+    return Selection(_SEVERAL_OF[selection[0].mode], library.stack(values, axis=1))
+
+
 def _check_range(values, neurons):
     outside = values[(values < 0) | (values >= neurons)]
     if outside.size:
@@ -97,20 +150,28 @@ def _neurons(shape):
     if len(shape) > 1 or shape == (None,):
         raise ValueError(
             f"The explained output has shape (N, {', '.join(map(str, shape))}), where an index does not name a "
-            'neuron: give R_init as floats of that shape, "max_activation" (the largest of all) or "all".'
+            "neuron: give an index for each axis, tf_lrp.target.neuron(...), a part, tf_lrp.target.region(mask, channel), "
+            'R_init as floats of that shape, "max_activation" (the largest of all) or "all".'
         )
     return shape[0] if shape else 1
 
 
-def check_tensor(selection, output):
+def check_tensor(selection, output, samples):
     """As `check` for tensors whose values are not known yet: only type and rank can be looked at.
 
     Args:
         selection: as for `check`; what is no tensor is known and checked for neurons that are not there.
         output: symbolic tensor of the explained output.
+        samples: N, as a tensor.
     """
+    if isinstance(selection, Selection):
+        return selection
     if selection is None or isinstance(selection, str):
         return check(selection, None, (None,), None)
+    targets = _targets(selection)
+    if targets is not None:
+        shape, dtype = tuple(output.shape)[1:], tf.as_dtype(output.dtype).as_numpy_dtype
+        return _of_targets(selection, [t.tensor(samples, shape, dtype) for t in targets], tf)
     values = tf.convert_to_tensor(selection)
     if values.dtype.is_integer:
         values = _in_range(values, _neurons(tuple(output.shape)[1:]))
@@ -120,6 +181,8 @@ def check_tensor(selection, output):
         raise TypeError(
             f"neuron_selection needs integers of rank 0, 1 or 2, or floats; got {values.dtype.name} {values.shape}."
         )
+    if values.shape.rank == 0:
+        values = tf.fill([samples], values)
     return Selection("indices" if values.shape.rank == 2 else "index", tf.cast(values, tf.int32))
 
 
@@ -143,8 +206,11 @@ class Start:
             return self.values
         if self.mode == "all":
             return tf.ones_like(output) if self.at_one else output
+        if self.mode == "mask":
+            mask = self._on(output)
+            return mask if self.at_one else tf.math.multiply_no_nan(output, mask)
         flat = tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))
-        chosen = tf.one_hot(self._index(flat), tf.shape(flat)[-1], dtype=flat.dtype)
+        chosen = tf.one_hot(self._index(output), tf.shape(flat)[-1], dtype=flat.dtype)
         # multiply_no_nan: an infinite score elsewhere must not turn 0 into NaN.
         return tf.reshape(chosen if self.at_one else tf.math.multiply_no_nan(flat, chosen), tf.shape(output))
 
@@ -152,7 +218,7 @@ class Start:
         """The start that explains the neurons chosen by ``output``, whatever it is given."""
         if self.mode != "max_activation":
             return self
-        return replace(self, mode="index", values=self._index(tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))))
+        return replace(self, mode="index", values=self._index(output))
 
     def repeated(self, times):
         """The start for a batch that holds each sample ``times`` times, one whole batch after the other."""
@@ -165,5 +231,32 @@ class Start:
         at_one = replace(self, at_one=True)
         return tf.reduce_sum(tf.reshape(at_one(output) * output, tf.stack([tf.shape(output)[0], -1])), axis=-1)
 
-    def _index(self, flat):
-        return tf.argmax(flat, axis=-1, output_type=tf.int32) if self.mode == "max_activation" else self.values
+    def _index(self, output):
+        """The explained entry (N,) of each sample, counted through all axes."""
+        if self.mode == "max_activation":
+            flat = tf.reshape(output, tf.stack([tf.shape(output)[0], -1]))
+            return tf.argmax(flat, axis=-1, output_type=tf.int32)
+        if self.mode == "index":
+            return self.values
+        index = tf.zeros_like(self.values[:, 0])
+        for axis, length in enumerate(output.shape[1:]):
+            at = self.values[:, axis]
+            size = tf.shape(output)[axis + 1] if length is None else length
+            at = tf.where(at < 0, at + size, at)
+            if length is None:  # the others were checked before anything ran
+                inside = tf.debugging.Assert(tf.reduce_all((at >= 0) & (at < size)), ["No such place in the output:", at, size])
+                with tf.control_dependencies([] if inside is None else [inside]):
+                    at = tf.identity(at)
+            index = index * size + at
+        return index
+
+    def _on(self, output):
+        """The mask, if it has the output's shape: it would be broadcast where a length is 1."""
+        if output.shape[1:].is_fully_defined():
+            return self.values
+        shapes = [tf.shape(self.values), tf.shape(output)]
+        checked = tf.debugging.Assert(
+            tf.reduce_all(tf.equal(*shapes)), ["The mask lies on an output of another shape:", *shapes]
+        )
+        with tf.control_dependencies([] if checked is None else [checked]):
+            return tf.identity(self.values)

@@ -38,6 +38,25 @@ class Gated(keras.Operation):
         return keras.KerasTensor(signal.shape, dtype=signal.dtype)
 
 
+class ComplexPart(keras.Operation):
+    """One of the two results of a function that returns a complex number as (real, imaginary).
+
+    Args:
+        operation: the operation behind keras.ops.fft, rfft, stft ...
+        part: 0 for the real part, 1 for the imaginary one.
+    """
+
+    def __init__(self, operation, part):
+        super().__init__()
+        self.operation, self.part = operation, part
+
+    def call(self, x):
+        return self.operation.call(x)[self.part]
+
+    def compute_output_spec(self, x):
+        return self.operation.compute_output_spec(x)[self.part]
+
+
 class StateSum(keras.Operation):
     """What is kept of a recurrent state plus what is new."""
 

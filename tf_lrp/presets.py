@@ -13,35 +13,11 @@ from __future__ import annotations
 
 import difflib
 import inspect
-import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
+from tf_lrp import preset_json, select
 from tf_lrp import rules as R
-from tf_lrp import select
 from tf_lrp.graph.facts import Facts
-from tf_lrp.stabilizer import Stabilizer
-
-_RULES = {
-    c.__name__: c
-    for c in (
-        R.Epsilon,
-        R.ZRule,
-        R.ZPlus,
-        R.AlphaBeta,
-        R.Gamma,
-        R.WSquare,
-        R.Flat,
-        R.ZBox,
-        R.Pass,
-        R.Unified,
-        R.WinnerTakesAll,
-        R.SignalTakesAll,
-        R.Uniform,
-        R.Taylor,
-        R.Stop,
-    )
-}
-
 
 #: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
 _POOLING_EPSILON = 1e-6
@@ -112,28 +88,26 @@ class Preset:
         return R.ZRule(stabilizer=min(_POOLING_EPSILON, *(rule.epsilon for _, rule in self.rules)))
 
     def to_json(self):
-        """The preset as a JSON string that `from_json` reads."""
-        entries = [{**select.to_dict(s), "rule": _rule_to_dict(r)} for s, r in self.rules]
-        return json.dumps({"name": self.name, "rules": entries}, indent=2)
+        """The preset as a JSON string that `from_json` reads.
+
+        Raises:
+            ValueError: if it could not be read back: rules of your own need `tf_lrp.register_rule`.
+        """
+        return preset_json.write(self)
 
     @classmethod
     def from_json(cls, text):
         """The preset that `to_json` wrote.
 
+        Args:
+            text: str, or bytes in UTF-8. It may come from a stranger: nothing but a preset can come of it.
+
         Raises:
-            ValueError: if the text is not JSON, or names an unknown rule, selector or parameter.
+            ValueError: for anything but such a text: no JSON, an unknown rule, selector, parameter or key, a parameter of the
+                wrong type or without a finite value.
         """
-        try:
-            data = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"A preset's JSON could not be read: {error}.") from None
-        if not isinstance(data, dict) or not isinstance(data.get("rules"), list):
-            raise ValueError('A preset\'s JSON is an object {"name": ..., "rules": [...]}; got ' + repr(data)[:80])
-        entries = []
-        for entry in data["rules"]:
-            rule = _rule_from_dict(entry.get("rule"))
-            entries.append((select.from_dict({k: v for k, v in entry.items() if k != "rule"}), rule))
-        return cls(tuple(entries), data.get("name", "custom"))
+        entries, name = preset_json.read(text)
+        return cls(tuple(entries), name)
 
     def __str__(self):
         lines = [f"{selector} -> {rule}" for selector, rule in self.rules]
@@ -143,28 +117,6 @@ class Preset:
 def _main_kind(facts):
     order = ("max_pooling", "average_pooling", "merge", "activation", "normalization", "rescaling", "resampling")
     return next((k for k in order if k in facts.kinds), "structural")
-
-
-def _rule_to_dict(rule):
-    encoded = {"class": type(rule).__name__}
-    for f in fields(rule):
-        value = getattr(rule, f.name)
-        if isinstance(value, Stabilizer):
-            value = {g.name: getattr(value, g.name) for g in fields(value)}
-        encoded[f.name] = value
-    return encoded
-
-
-def _rule_from_dict(data):
-    if not isinstance(data, dict) or data.get("class") not in _RULES:
-        raise ValueError(f"Expected a rule, one of {', '.join(_RULES)}; got {data!r}.")
-    arguments = {k: v for k, v in data.items() if k != "class"}
-    if isinstance(arguments.get("stabilizer"), dict):
-        arguments["stabilizer"] = Stabilizer(**arguments["stabilizer"])
-    try:
-        return _RULES[data["class"]](**arguments)
-    except TypeError as error:
-        raise ValueError(f"The rule {data['class']} does not take {sorted(arguments)}: {error}.") from None
 
 
 _NAMED = {}

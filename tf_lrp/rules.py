@@ -5,9 +5,9 @@ A rule says how the relevance R_j of a layer's outputs is shared among its input
     R_i = sum over terms t of  c_t  sum_j  sum_p  f_p(a_i) g_p(w_ij) / stab(z_tj)  R_j,
     z_tj = sum_i sum_p f_p(a_i) g_p(w_ij) + h(b_j),
 
-so a rule is a list of `Term`s: a coefficient c, pairs of maps (f, g) of the activation and the kernel, a map h of the bias
-and a `Stabilizer` (1e-6 for the rules that split signs, as in zennit; none for z, w^2, flat and z-box). It knows nothing of
-the layer: what a_i w_ij means there is the layer's affair.
+(`Sign` alone has other pairs above the line than below it), so a rule is a list of `Term`s: a coefficient c, pairs of maps
+(f, g) of the activation and the kernel, a map h of the bias and a `Stabilizer` (1e-6 for the rules that split signs, as in
+zennit; none for z, w^2, flat and z-box). It knows nothing of the layer: what a_i w_ij means there is the layer's affair.
 
 Sources:
     [1] Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by LRP", PLOS ONE 10(7).
@@ -18,10 +18,12 @@ Sources:
     [6] Arras et al. 2017, "Explaining recurrent neural network predictions in sentiment analysis".
     [7] Ali et al. 2022, "XAI for transformers: better explanations through conservative propagation".
     [8] Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers".
+    [9] Gumpfer et al. 2023, "SIGNed explanations: unveiling relevant features by reducing bias", Information Fusion 99.
 """
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -70,6 +72,8 @@ class Term:
 
     Attributes:
         parts: pairs (activation map, kernel map) whose products a_i w_ij add up to the numerators and to z.
+        shares: the pairs of the numerators, where they are others than those that add up to z; such a term does not conserve
+            relevance.
         coefficient: float, the weight of the fraction.
         bias: map of the bias added to z, or None to leave the bias out.
         stabilizer: of the denominator z.
@@ -84,6 +88,12 @@ class Term:
     stabilizer: Stabilizer = field(default_factory=Stabilizer)
     where: str = "all"
     spread: float = 0.0
+    shares: tuple[tuple[Callable, Callable], ...] | None = None
+
+    @property
+    def numerators(self):
+        """Pairs (activation map, kernel map) of the numerators."""
+        return self.parts if self.shares is None else self.shares
 
 
 def signed_parts(same, opposite, nonnegative):
@@ -100,9 +110,17 @@ class Rule:
     def __post_init__(self):
         for f in fields(self):
             value = getattr(self, f.name)
-            if isinstance(f.default, float) and not isinstance(value, (numbers.Real, Stabilizer)):
-                raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
-            if f.name in ("epsilon", "gamma") and not 0 <= value < float("inf"):
+            if isinstance(value, np.generic):
+                value = value.item()  # JSON holds Python's own numbers
+                object.__setattr__(self, f.name, value)
+            if isinstance(f.default, bool) and not isinstance(value, bool):
+                raise TypeError(f"{type(self).__name__} needs True or False as {f.name}, got {value!r}.")
+            if isinstance(f.default, float) and not (isinstance(value, Stabilizer) and f.name.endswith("stabilizer")):
+                if not isinstance(value, numbers.Real) or isinstance(value, bool):
+                    raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
+                if not _is_finite(value) and f.name not in ("epsilon", "gamma"):
+                    raise ValueError(f"{type(self).__name__} needs a finite {f.name}, got {f.name}={value!r}.")
+            if f.name in ("epsilon", "gamma") and not (_is_finite(value) and value >= 0):
                 raise ValueError(f"{type(self).__name__} needs a finite {f.name} >= 0, got {f.name}={value!r}.")
             if f.name == "stabilizer":
                 _stabilizer(value)
@@ -118,6 +136,13 @@ class Rule:
     def __str__(self):
         shown = [f"{f.name}={getattr(self, f.name)!r}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{type(self).__name__}({', '.join(shown)})"
+
+
+def _is_finite(value):
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer that no float can hold
+        return False
 
 
 def _stabilizer(value):
@@ -318,34 +343,81 @@ class ZBox(Rule):
             raise ValueError(f"ZBox needs both bounds or none, got low={self.low!r}, high={self.high!r}.")
         if self.low is None:
             return
-        low, high = np.asarray(self.low, float), np.asarray(self.high, float)
-        if not (np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()):
+        low, high = _numbers(self.low), _numbers(self.high)
+        if not (
+            low is not None and high is not None and np.isfinite(low).all() and np.isfinite(high).all() and (low < high).all()
+        ):
             raise ValueError(f"ZBox needs finite bounds with low < high, got low={self.low!r}, high={self.high!r}.")
         # Tuples keep the rule hashable, comparable and JSON-ready.
         object.__setattr__(self, "low", _nested_tuple(low.tolist()))
         object.__setattr__(self, "high", _nested_tuple(high.tolist()))
 
     def terms(self, nonnegative):
-        def bound(value, extreme):
-            def minus_bound(a):
-                if value is None:
-                    limit = extreme(a, axis=list(range(1, a.shape.rank)), keepdims=True)
-                else:
-                    limit = tf.constant(value, a.dtype)
-                return -tf.broadcast_to(limit, tf.shape(a))
+        def above(bound, extreme):
+            def less_bound(a):
+                if bound is None:
+                    return a - extreme(a, axis=list(range(1, a.shape.rank)), keepdims=True)
+                return a - tf.broadcast_to(tf.constant(bound, a.dtype), tf.shape(a))
 
-            return minus_bound
+            return less_bound
 
-        parts = (
-            (identity, identity),
-            (bound(self.low, tf.reduce_min), positive),
-            (bound(self.high, tf.reduce_max), negative),
-        )
+        # a w - low w+ - high w- = (a - low) w+ + (a - high) w-: exactly 0 where an input lies on its bound, as all of them
+        # do in a constant picture whose bounds are its own.
+        parts = ((above(self.low, tf.reduce_min), positive), (above(self.high, tf.reduce_max), negative))
         return (Term(parts, stabilizer=_stabilizer(self.stabilizer)),)
+
+
+def _numbers(values):
+    """As a float array; None if they are none."""
+    try:
+        array = np.asarray(values)
+    except ValueError:  # rows of different lengths
+        return None
+    return array.astype(float) if array.dtype.kind in "iuf" else None
 
 
 def _nested_tuple(values):
     return tuple(_nested_tuple(v) for v in values) if isinstance(values, list) else values
+
+
+@dataclass(frozen=True)
+class Sign(Rule):
+    """LRP-SIGN, for the first layer: the input counts by its sign alone, not by its size. [9]
+
+    R_i = s(a_i) sum_j w_ij / z_j R_j, with s(a) = +1 where a >= mu and -1 where a < mu, z_j = sum_i a_i w_ij + b_j.
+
+    It is `ZRule` (with ``stabilizer``, `Epsilon`) with the factor a_i replaced by s(a_i): an input of 0, a black pixel, takes
+    its share like any other. What LRP-z gives is therefore not multiplied by s(a_i), but divided by |a_i| (for mu = 0).
+    Relevance is not conserved, and is in units of the score by units of the input; a layer without inputs of the model
+    rarely wants this rule: ``Preset([(select.first(1), Sign()), (select.all(), Epsilon())])``.
+
+    Args:
+        mu: what separates inputs that are there from those that are not, in units of the layer's own input (after the
+            model's `Rescaling`, if it has one): a finite number, or nested sequences or an array that broadcast against it,
+            such as one value per channel.
+        bias: False leaves b_j out of the denominator.
+        stabilizer: float or `Stabilizer` of the denominator.
+    """
+
+    mu: float | tuple = 0
+    bias: bool = True
+    stabilizer: float | Stabilizer = 0.0
+
+    def __post_init__(self):
+        super().__post_init__()
+        mu = _numbers(self.mu)
+        if mu is None or not np.isfinite(mu).all():
+            raise ValueError(f"Sign needs a finite mu, a number or an array that fits the input, got mu={self.mu!r}.")
+        object.__setattr__(self, "mu", _nested_tuple(mu.tolist()))
+
+    def terms(self, nonnegative):
+        def sign(a):
+            one = tf.ones((), a.dtype)
+            return tf.where(a >= tf.constant(self.mu, a.dtype), one, -one)
+
+        whole = ((identity, identity),)
+        bias = identity if self.bias else None
+        return (Term(whole, bias=bias, stabilizer=_stabilizer(self.stabilizer), shares=((sign, identity),)),)
 
 
 @dataclass(frozen=True)
@@ -393,11 +465,12 @@ class Unified(Rule):
     def __post_init__(self):
         super().__post_init__()
         if self.m is not None:
-            if len(self.m) != 5:
+            m = _numbers(self.m)
+            if m is None or m.shape != (5,) or not np.isfinite(m).all():
                 raise ValueError(
-                    f"Unified needs m = (gamma0, gamma1, gamma1p, gamma1n, gamma2) of five numbers, got {self.m!r}."
+                    f"Unified needs m = (gamma0, gamma1, gamma1p, gamma1n, gamma2) of five numbers, all finite, got {self.m!r}."
                 )
-            object.__setattr__(self, "m", tuple(float(g) for g in self.m))
+            object.__setattr__(self, "m", tuple(m.tolist()))
         n = (self.gamma0, self.gamma1, self.gamma1p, self.gamma1n, self.gamma2)
         if not any(n) or not (self.theta0 or self.theta1):
             raise ValueError(

@@ -9,16 +9,16 @@ the layers with weights.
 
 from __future__ import annotations
 
+import numbers
+import reprlib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
 from tf_lrp.graph.facts import Facts
+from tf_lrp.kinds import KINDS
 
-KINDS = (
-    "conv", "depthwise", "conv_transpose", "dense", "pooling", "max_pooling", "average_pooling", "global_pooling", "merge",
-    "add", "subtract", "average", "maximum", "minimum", "activation", "normalization", "batch_normalization", "rescaling",
-    "resampling", "product", "matmul", "attention", "softmax", "recurrent", "embedding", "structural", "weights",
-)  # fmt: skip
+#: How deeply selectors may be combined in JSON.
+_DEEPEST = 200
 
 
 @dataclass(frozen=True)
@@ -60,12 +60,16 @@ class All(Selector):
 class Name(Selector):
     pattern: str
 
+    def __post_init__(self):
+        if not isinstance(self.pattern, str):
+            raise TypeError(f"select.name needs a layer, its name or a pattern, got {self.pattern!r}.")
+
     def matches(self, facts):
-        inside = self.pattern in facts.path.split(".")
-        return inside or fnmatchcase(facts.name, self.pattern) or fnmatchcase(facts.path, self.pattern)
+        names = (*facts.layers, facts.name, facts.path)
+        return self.pattern in names or any(fnmatchcase(name, self.pattern) for name in names)
 
     def addresses(self, facts):
-        return self.pattern in (facts.name, facts.path)
+        return self.pattern in (*facts.layers[-1:], facts.name, facts.path)
 
     def __str__(self):
         return f"name({self.pattern!r})"
@@ -76,8 +80,7 @@ class Kind(Selector):
     kinds: tuple[str, ...]
 
     def __post_init__(self):
-        unknown = [k for k in self.kinds if k not in KINDS]
-        if unknown or not self.kinds:
+        if not isinstance(self.kinds, tuple) or not self.kinds or any(k not in KINDS for k in self.kinds):
             raise ValueError(f"select.kind needs one or more of {', '.join(KINDS)}; got {self.kinds!r}.")
 
     def matches(self, facts):
@@ -95,6 +98,10 @@ class Index(Selector):
     start: int
     stop: int
 
+    def __post_init__(self):
+        if not _is_whole(self.start) or not _is_whole(self.stop):
+            raise TypeError(f"select.index needs positions as integers, got {self.start!r} and {self.stop!r}.")
+
     def matches(self, facts):
         if facts.index is None:
             return False
@@ -111,7 +118,7 @@ class Fraction(Selector):
     stop: float
 
     def __post_init__(self):
-        if not 0 <= self.start < self.stop <= 1:
+        if any(isinstance(end, bool) for end in (self.start, self.stop)) or not 0 <= self.start < self.stop <= 1:
             raise ValueError(f"select.fraction needs 0 <= start < stop <= 1, got start={self.start!r}, stop={self.stop!r}.")
 
     def matches(self, facts):
@@ -127,9 +134,9 @@ class _End(Selector):
     kind: str | None = None
 
     def __post_init__(self):
-        if self.n < 0 or (self.kind is not None and self.kind not in KINDS):
+        if not _is_whole(self.n) or self.n < 0 or (self.kind is not None and self.kind not in KINDS):
             raise ValueError(
-                f"select.{type(self).__name__.lower()} needs n >= 0 and a kind among {', '.join(KINDS)}, "
+                f"select.{type(self).__name__.lower()} needs an integer n >= 0 and a kind among {', '.join(KINDS)}, "
                 f"got n={self.n!r}, kind={self.kind!r}."
             )
 
@@ -159,6 +166,9 @@ class And(Selector):
     left: Selector
     right: Selector
 
+    def __post_init__(self):
+        _check_selectors(self.left, self.right)
+
     def matches(self, facts):
         return self.left.matches(facts) and self.right.matches(facts)
 
@@ -174,6 +184,9 @@ class Or(Selector):
     left: Selector
     right: Selector
 
+    def __post_init__(self):
+        _check_selectors(self.left, self.right)
+
     def matches(self, facts):
         return self.left.matches(facts) or self.right.matches(facts)
 
@@ -188,11 +201,26 @@ class Or(Selector):
 class Not(Selector):
     inner: Selector
 
+    def __post_init__(self):
+        _check_selectors(self.inner)
+
     def matches(self, facts):
         return not self.inner.matches(facts)
 
     def __str__(self):
         return f"~{self.inner}"
+
+
+def _is_whole(value):
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def _check_selectors(*parts):
+    for part in parts:
+        if not isinstance(part, Selector):
+            raise TypeError(
+                f"Selectors are combined with selectors, as in select.first(2) | select.kind('conv'); got {part!r}."
+            )
 
 
 def all():
@@ -203,8 +231,9 @@ def all():
 def name(pattern):
     """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``); a layer stands for its name.
 
-    The exact name of a nested model or composite layer means all layers with weights in it. That of a layer without weights
-    addresses it.
+    A layer that is used several times is meant in all its uses; ``"conv.2"`` is the second alone. The name of a nested model
+    or composite layer means all layers with weights in it, that of a separable convolution both its steps, of which
+    ``"conv_depthwise"`` means the first. The exact name of a layer without weights addresses it.
     """
     return Name(getattr(pattern, "name", pattern))
 
@@ -252,18 +281,36 @@ def to_dict(selector):
     return {"select": type(selector).__name__.lower(), **encoded}
 
 
-def from_dict(data):
+def from_dict(data, deepest=_DEEPEST):
     """The inverse of `to_dict`.
+
+    Args:
+        data: dict.
+        deepest: how many selectors may lie within each other.
 
     Raises:
         ValueError: if ``data`` does not describe a selector.
     """
-    arguments = dict(data)
-    selector_name = arguments.pop("select", None)
-    if selector_name not in _SELECTORS:
-        raise ValueError(f"Expected a selector, one of {', '.join(_SELECTORS)}; got {data!r}.")
-    decoded = {k: from_dict(v) if isinstance(v, dict) else tuple(v) if isinstance(v, list) else v for k, v in arguments.items()}
+    if deepest < 1:
+        raise ValueError(
+            f"Selectors lie more than {_DEEPEST} deep in each other: name layers by patterns, or in several entries."
+        )
+    selector_class = _SELECTORS.get(data["select"]) if isinstance(data.get("select"), str) else None
+    if selector_class is None:
+        raise ValueError(
+            f'Expected a selector, {{"select": ...}} with one of {", ".join(_SELECTORS)}; got {reprlib.repr(data)}.'
+        )
+    arguments = {k: v for k, v in data.items() if k != "select"}
+    takes = {f.name for f in fields(selector_class)}
+    if set(arguments) - takes:
+        unknown = reprlib.repr(sorted(set(arguments) - takes))
+        known = ", ".join(sorted(takes)) or "nothing"
+        raise ValueError(f"The selector {data['select']!r} does not take {unknown}; it takes {known}.")
+    decoded = {}
+    for name, value in arguments.items():
+        value = from_dict(value, deepest - 1) if isinstance(value, dict) else value
+        decoded[name] = tuple(value) if isinstance(value, list) else value
     try:
-        return _SELECTORS[selector_name](**decoded)
-    except TypeError as error:
-        raise ValueError(f"The selector {selector_name!r} does not take {sorted(arguments)}: {error}.") from None
+        return selector_class(**decoded)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"The selector {data['select']!r} cannot be made of {reprlib.repr(arguments)}: {error}") from None

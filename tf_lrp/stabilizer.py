@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +31,7 @@ class Stabilizer:
 
     Raises:
         ValueError: if ``epsilon`` is negative or not finite.
+        TypeError: if it is no number, or the others are no bools.
     """
 
     epsilon: float = 0.0
@@ -36,7 +39,12 @@ class Stabilizer:
     norm_scale: bool = False
 
     def __post_init__(self):
-        if not 0 <= self.epsilon < float("inf"):
+        if not isinstance(self.epsilon, numbers.Real) or isinstance(self.epsilon, bool):
+            raise TypeError(f"A stabilizer needs a number as epsilon, got {self.epsilon!r}.")
+        for name in ("clip", "norm_scale"):
+            if not isinstance(getattr(self, name), bool):
+                raise TypeError(f"A stabilizer needs True or False as {name}, got {getattr(self, name)!r}.")
+        if not 0 <= self.epsilon <= sys.float_info.max:
             raise ValueError(f"A stabilizer needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
 
     def __call__(self, z, sign=0, exact=False):
@@ -60,7 +68,7 @@ class Stabilizer:
                 z = tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
             else:
                 z += tf.where(z < 0, -epsilon, epsilon)
-        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < _floor(z.dtype), tf.zeros((), z.dtype), z)
+        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < floor(z.dtype), tf.zeros((), z.dtype), z)
 
     def divide(self, relevance, z, sign=0, exact=False, vanishing=False):
         """relevance / stabilized z, and 0 where the stabilized z is 0.
@@ -71,7 +79,7 @@ class Stabilizer:
             vanishing: whether relevance is known to be 0 wherever z <= 0, and no more than a moderate multiple of z elsewhere.
         """
         if vanishing and not self.epsilon:
-            return relevance / tf.maximum(z, _floor(z.dtype))
+            return relevance / tf.maximum(z, floor(z.dtype))
         stable = self(z, sign, exact)
         return relevance / stable if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, stable)
 
@@ -88,9 +96,9 @@ class Stabilizer:
 
     def _bounds(self, dtype):
         """Whether epsilon alone keeps every denominator above the floor."""
-        return self.epsilon >= _floor(dtype) and not self.norm_scale
+        return self.epsilon >= floor(dtype) and not self.norm_scale
 
 
-def _floor(dtype):
+def floor(dtype):
     """Below this R / z could overflow, and infinity times a zero activation is NaN."""
     return np.sqrt(np.finfo(dtype.as_numpy_dtype).tiny)

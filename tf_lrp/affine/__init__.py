@@ -1,6 +1,6 @@
 """Layers as affine maps z = apply(x; kernel) + bias: one module a family, one class a layer."""
 
-from tf_lrp.affine import contraction, convolution, dense, elementwise, merging, normalization, pooling, recurrent
+from tf_lrp.affine import contraction, convolution, dense, elementwise, merging, normalization, pooling, recurrent, transforms
 from tf_lrp.affine.base import Affine, Weighted, affine_for, describe, registered
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "pooling",
     "recurrent",
     "registered",
+    "transforms",
 ]

@@ -50,6 +50,9 @@ class Affine:
         """The activation that the layer applies to z itself, or None."""
         return getattr(self.layer, "activation", None)
 
+    def check(self, rule):
+        """Raises ValueError, with a clause that says why, if the rule does not make sense here."""
+
     def kernel(self, dtype):
         """The kernel as a tensor of ``dtype``."""
         raise NotImplementedError(f"{type(self).__name__} has no kernel")
@@ -145,11 +148,12 @@ def affine_for(*layer_classes):
 def registered(table, layer):
     """The entry of the nearest base class in ``table``, provided that the layer's class kept that base's ``call``.
 
-    A subclass that overrides ``call`` (or ``convolution_op``, which Keras offers for overriding) may compute anything.
+    A subclass that overrides ``call`` (or ``convolution_op`` or ``_merge_function``, which Keras offers for overriding) may
+    compute anything.
     """
     for base in type(layer).__mro__:
         if base in table:
-            hooks = ("call", "convolution_op")
+            hooks = ("call", "convolution_op", "_merge_function")
             kept = all(getattr(type(layer), h, None) is getattr(base, h, None) for h in hooks)
             return table[base] if kept else None
     return None

@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.affine.convolution import transposed_convolution
 
 
 class Contraction(Affine):
@@ -37,6 +38,10 @@ class Contraction(Affine):
             return x if isinstance(leaf, keras.KerasTensor) else kernel if leaf is self.weights else leaf
 
         args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
+        return self.compute(*args, **kwargs)
+
+    def compute(self, *args, **kwargs):
+        """What the operation computes of tensors."""
         return self.layer.call(*args, **kwargs)
 
 
@@ -45,11 +50,19 @@ class Product(Contraction):
     """Matrix products."""
 
 
-@affine_for(*K.operation_classes("Conv", "ConvTranspose"))
+@affine_for(*K.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):
-    """keras.ops.conv, keras.ops.conv_transpose"""
+    """keras.ops.conv"""
 
     kinds = frozenset({"conv", "weights"})
+
+
+@affine_for(*K.operation_classes("ConvTranspose"))
+class TransposedFunction(ConvolutionFunction):
+    """keras.ops.conv_transpose"""
+
+    def compute(self, inputs, kernel):
+        return transposed_convolution(inputs, kernel, self.layer)
 
 
 @affine_for(*K.operation_classes("DepthwiseConv"))

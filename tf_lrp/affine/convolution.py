@@ -119,6 +119,36 @@ class SeparablePointwise(Convolution):
         return keras.KerasTensor(shape, dtype=x.dtype)
 
 
+def transposed_convolution(x, kernel, layer):
+    """What a layer or operation of transposed convolution computes, also where TensorFlow lacks a kernel for it.
+
+    Its dilated transposed convolutions do not run on a CPU in float64, nor in float32 without oneDNN (which it leaves off on
+    processors without AVX-512). With strides of 1, all that Keras allows there, they are ordinary convolutions with the
+    kernel turned over.
+
+    Args:
+        x: tensor (N, *lengths, inputs), or with channels first.
+        kernel: tensor (*size, outputs, inputs).
+        layer: says ``strides``, ``padding``, ``output_padding``, ``data_format`` and ``dilation_rate``.
+    """
+    axes = len(kernel.shape) - 2
+    strides, dilations = (
+        (value,) * axes if isinstance(value, int) else tuple(value) for value in (layer.strides, layer.dilation_rate)
+    )
+    if max(dilations) == 1 or max(strides) > 1:
+        geometry = {"output_padding": layer.output_padding, "data_format": layer.data_format}
+        return ops.conv_transpose(x, kernel, strides, layer.padding, dilation_rate=dilations, **geometry)
+    border = []
+    for taps, dilation in zip(kernel.shape[:-2], dilations, strict=True):
+        reach = (taps - 1) * dilation
+        cut = reach // 2 if layer.padding == "same" else 0  # before the first output
+        border.append([reach - cut, cut if layer.padding == "same" else reach])
+    channels_first = layer.data_format == "channels_first"
+    x = tf.pad(x, [[0, 0], [0, 0], *border] if channels_first else [[0, 0], *border, [0, 0]])
+    turned = tf.linalg.matrix_transpose(tf.reverse(kernel, range(axes)))
+    return ops.conv(x, turned, 1, "valid", data_format=layer.data_format, dilation_rate=dilations)
+
+
 @affine_for(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
 class ConvTranspose(Convolution):
     """A transposed convolution: kernel (*size, outputs, inputs)."""
@@ -127,7 +157,7 @@ class ConvTranspose(Convolution):
 
     def apply(self, inputs, kernel):
         (x,) = inputs
-        return ops.conv_transpose(x, kernel, output_padding=self.layer.output_padding, **self.geometry)
+        return transposed_convolution(x, kernel, self.layer)
 
     def fan_in(self, kernel):
         return kernel.shape.num_elements() // kernel.shape[-2]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 from keras import layers as L
+from keras import ops
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.rules import Pass, ZRule
@@ -71,7 +72,7 @@ class Normalization(ScaleShift):
         layer = self.layer
         mean, variance = tf.cast(layer.mean, dtype), tf.cast(layer.variance, dtype)
         deviation = tf.maximum(tf.sqrt(variance), keras.config.epsilon())
-        return (tf.sqrt(variance), mean) if layer.invert else (1 / deviation, -mean / deviation)
+        return (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
 
 
 @affine_for(L.Rescaling)
@@ -82,5 +83,8 @@ class Rescaling(ScaleShift):
     default_rule = Pass()
 
     def scale_and_shift(self, dtype):
-        # The layer holds Python numbers or arrays: tf.cast would round them to float32 on the way to float64.
-        return tf.constant(self.layer.scale, dtype), tf.constant(self.layer.offset, dtype)
+        # Keras rounds Python numbers to float32 on the way to float64, and so what is explained has them rounded, too.
+        scale, offset = ops.cast(self.layer.scale, dtype), ops.cast(self.layer.offset, dtype)
+        if len(scale.shape) and keras.config.image_data_format() == "channels_first":
+            scale = tf.reshape(scale, (*scale.shape, *[1] * (3 - len(scale.shape))))
+        return scale, offset

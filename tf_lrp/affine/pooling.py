@@ -30,7 +30,7 @@ class Average(Affine):
 
 @affine_for(
     L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
-    L.AdaptiveAveragePooling1D, L.AdaptiveAveragePooling2D, L.AdaptiveAveragePooling3D,
+    *K.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
     *K.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean"),
 )  # fmt: skip
 class AveragePooling(Average):
@@ -62,6 +62,15 @@ class Interpolation(Average):
     @classmethod
     def describes(cls, operation, call):
         return operation.interpolation != "nearest"
+
+    def bias(self, inputs, kernel):
+        """What the borders are filled with that keep the aspect ratio."""
+        filled = getattr(self.layer, "pad_to_aspect_ratio", False) and self.layer.fill_value
+        return self.layer.call(tf.zeros_like(inputs[0][:1])) if filled else None
+
+    def apply(self, inputs, kernel):
+        z, bias = super().apply(inputs, kernel), self.bias(inputs, kernel)
+        return z if bias is None else z - kernel * bias
 
 
 class WindowAverage(Average):

@@ -24,6 +24,7 @@ from tf_lrp.cli.terminal import (
 )
 
 _TOP = 5  # classes in the table of a picture
+_USUAL_CAUSES = ("bias", "stabilizer", "padding")  # in the balance also where they keep nothing
 
 
 @app.command()
@@ -226,7 +227,13 @@ class _Output:
 
 def _balance(conservation):
     """Where the relevance went, in one line."""
-    kept = {"biases": conservation.bias, "stabilizer": conservation.stabilizer, "padding": conservation.padding}
+    from tf_lrp.conservation import CAUSES
+
+    kept = {
+        name: getattr(conservation, cause)
+        for cause, name in CAUSES.items()
+        if cause in _USUAL_CAUSES or abs(getattr(conservation, cause)) > 1e-7 * abs(conservation.output)
+    }
     if abs(conservation.rounding) > 1e-4 * abs(conservation.output):
         kept["rounding"] = conservation.rounding
     seen = {what: value if abs(value) > 1e-7 * abs(conservation.output) else 0 for what, value in kept.items()}

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp import neurons
 from tf_lrp.analyzer import Analyzer
 
 
@@ -45,6 +46,7 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
             None or "max_activation": each sample's largest; "all": the whole output vector (R_init = output);
             int: the same for all samples;
             "labels": the class y of each sample, as integers (N,) or (N, 1) or one-hot (N, C);
+            target of `tf_lrp.target`, or a list of K: the same for all samples;
             array with a first axis of 1: ints (1, K), K neurons for each sample, or floats (1, C), R_init;
             function: called with an element as ``dataset.map`` calls, returns ints (N,) or (N, K), or R_init as floats.
         layers: names of layers whose outputs' relevance is wanted too.
@@ -130,6 +132,10 @@ def _chooser(selection, analyzer, output):
                 'None (each sample\'s largest), "all" or a function of (x, y) that returns R_init.'
             )
         return lambda x, *rest: _label_index(rest, shape[1])
+    if neurons.is_target(selection):
+        explained = analyzer.twin.outputs[analyzer._target(output)]
+        neurons.check(selection, 1, explained.shape, explained.dtype)  # what is the same for all samples is so for one
+        return lambda *element: selection
     if selection is None or isinstance(selection, str) or np.ndim(selection) == 0:
         return lambda *element: selection
     values = np.asarray(selection)
@@ -175,7 +181,7 @@ def _label_index(rest, neurons):
 def _described(selection):
     if callable(selection):
         return f"function {getattr(selection, '__qualname__', type(selection).__name__)}"
-    return selection if selection is None or isinstance(selection, str) else np.asarray(selection).tolist()
+    return neurons.described(selection)
 
 
 def _digest(parts):

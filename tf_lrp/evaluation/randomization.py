@@ -12,7 +12,7 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tf_lrp.evaluation.robustness import explained_neurons
+from tf_lrp.evaluation.robustness import explained_neurons, fixed_selection
 from tf_lrp.evaluation.similarity import SIMILARITIES
 from tf_lrp.explainer import Explainer
 
@@ -108,7 +108,8 @@ def parameter_randomization(
             called anew at each step, for methods that keep what they once computed from weights.
         model: the explained keras.Model, with one input. Its weights are the old ones afterwards.
         x: array (N, ...).
-        neuron_selection: None (the strongest of the trained model), an int, or ints (N,); the same at all steps.
+        neuron_selection: None (the strongest of the trained model), an int, ints (N,), or a target of `tf_lrp.target`; the
+            same at all steps.
         order: "cascading", from the output down, layer by layer until all are randomized; "bottom_up", from the input; or
             "independent", one layer at a time.
         similarities: names out of `tf_lrp.evaluation.similarity.SIMILARITIES`.
@@ -132,15 +133,15 @@ def parameter_randomization(
     places = range(len(every)) if layers is None else sorted({_place(every, layer) for layer in layers})
     follows = isinstance(explainer, Explainer)
     first = explainer if follows else explainer(model)
-    neurons = explained_neurons(first, x, neuron_selection)
-    trained = first.analyze(x, neurons, batch_size=batch_size)
+    explained = fixed_selection(first, x, neuron_selection)
+    trained = first.analyze(x, explained, batch_size=batch_size)
     rows = []
     with contextlib.ExitStack() as cascade:
         for place in places if order == "bottom_up" else reversed(places):
             with contextlib.ExitStack() as alone:
                 # Each layer is shuffled once: the cascade keeps those before.
                 (alone if order == "independent" else cascade).enter_context(randomize(model, [every[place]], seed))
-                maps = (explainer if follows else explainer(model)).analyze(x, neurons, batch_size=batch_size)
+                maps = (explainer if follows else explainer(model)).analyze(x, explained, batch_size=batch_size)
             rows.append(Row(every[place].name, _compared(trained, maps, similarities, absolute)))
     return rows
 

@@ -7,6 +7,9 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp import neurons
+from tf_lrp.target import Target
+
 
 class Sensitivity(NamedTuple):
     """How far a map moves under noise, relative to its own size.
@@ -45,13 +48,20 @@ def explained_neurons(explainer, x, neuron_selection=None):
     return np.broadcast_to(values, (samples,))
 
 
+def fixed_selection(explainer, x, neuron_selection=None):
+    """As `explained_neurons`, and a target of `tf_lrp.target` as it is: what stays the same when inputs or weights change."""
+    if isinstance(neuron_selection, Target):
+        return neuron_selection
+    return explained_neurons(explainer, x, neuron_selection)
+
+
 def completeness(explainer, x, neuron_selection=None, *, batch_size=None):
     """|sum_i R_i - f(x)| / |f(x)|: which part of the score the relevance does not account for.
 
     Args:
         explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
         x: array (N, ...).
-        neuron_selection: None (the strongest), an int, or ints (N,).
+        neuron_selection: None (the strongest), an int, ints (N,), or a target of `tf_lrp.target`.
         batch_size: instead of the explainer's own.
 
     Returns:
@@ -62,10 +72,12 @@ def completeness(explainer, x, neuron_selection=None, *, batch_size=None):
 
     Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks" (completeness); Bach et al. 2015 (conservation).
     """
-    neurons = explained_neurons(explainer, x, neuron_selection)
-    scores, relevance = explainer.with_output(x, neurons, batch_size=batch_size)
-    scores = np.take_along_axis(scores.reshape(len(neurons), -1).astype("float64"), neurons[:, None], axis=1)[:, 0]
-    missed = np.abs(relevance.reshape(len(neurons), -1).sum(axis=1, dtype="float64") - scores)
+    fixed = fixed_selection(explainer, x, neuron_selection)
+    output, relevance = explainer.with_output(x, fixed, batch_size=batch_size)
+    selection = neurons.check(fixed, len(x), output.shape, output.dtype)
+    start = neurons.Start(selection.mode, selection.values)(tf.constant(output))
+    scores = np.asarray(start, "float64").reshape(len(x), -1).sum(axis=1)
+    missed = np.abs(relevance.reshape(len(x), -1).sum(axis=1, dtype="float64") - scores)
     quotient = np.divide(missed, np.abs(scores), out=np.full_like(missed, np.inf), where=scores != 0)
     return np.where(missed == 0, 0.0, quotient)
 
@@ -78,7 +90,7 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
     Args:
         explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
         x: array (N, ...).
-        neuron_selection: None (the strongest), an int, or ints (N,).
+        neuron_selection: None (the strongest), an int, ints (N,), or a target of `tf_lrp.target`.
         radius: float > 0, in units of ``x``.
         draws: noisy copies of each sample.
         seed: int. Noise depends on it and on the sample's place in ``x``, not on ``batch_size``.
@@ -97,8 +109,9 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
     for name, value in (("draws", draws), ("batch_size", explainer.batch_size if batch_size is None else batch_size)):
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} needs an integer >= 1, got {value!r}.")
-    neurons = explained_neurons(explainer, x, neuron_selection).astype("int32")
-    maps = explainer.analyze(x, neurons, batch_size=batch_size)
+    fixed = fixed_selection(explainer, x, neuron_selection)
+    output, maps = explainer.with_output(x, fixed, batch_size=batch_size)
+    explained = neurons.check(fixed, len(x), output.shape, output.dtype)
     x = np.asarray(x).astype(maps.dtype, copy=False)  # noise upon integers would be rounded away
 
     @tf.function(autograph=False)
@@ -110,7 +123,7 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
             return tf.random.stateless_uniform(values.shape[1:], tf.stack([seed, place]), **bounds, dtype=values.dtype)
 
         noisy = values + tf.map_fn(draw, places, fn_output_signature=values.dtype)
-        change = explainer(noisy, selection) - base
+        change = explainer(noisy, neurons.Selection(explained.mode, selection)) - base
         return _norm(change), _norm(base)
 
     found, total = [], len(x) * draws
@@ -119,7 +132,7 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
         # A smaller last batch is filled up, so that nothing is compiled anew.
         places = np.minimum(np.arange(start, start + size), total - 1).astype("int32")
         chosen = places // draws
-        found.append(np.stack(moved(*map(tf.constant, (x[chosen], neurons[chosen], maps[chosen], places)))))
+        found.append(np.stack(moved(*map(tf.constant, (x[chosen], explained.values[chosen], maps[chosen], places)))))
     change, size_of_map = np.concatenate(found, axis=1)[:, :total].reshape(2, len(x), draws)
     ratio = np.divide(change, size_of_map, out=np.full_like(change, np.nan), where=size_of_map > 0)
     return Sensitivity(ratio.max(axis=1), ratio.mean(axis=1))

@@ -20,6 +20,7 @@ def export(
     *,
     layers=None,
     output=None,
+    neuron_selection=None,
     labels=None,
     metadata=None,
     selecting=False,
@@ -30,27 +31,35 @@ def export(
     """Writes an analyzer's explanation; see `tf_lrp.Analyzer.export`."""
     if format not in FORMATS:
         raise ValueError(f"format is one of {', '.join(map(repr, FORMATS))}; got {format!r}.")
+    if selecting and neuron_selection is not None:
+        raise ValueError("A file has its target fixed, neuron_selection=, or as an input of its own, selecting=True; got both.")
     path = Path(path)
     _check_free(path, format, overwrite)
     layers = (layers,) if isinstance(layers, str) else layers
     description = describe(
-        analyzer, names=input_names(analyzer), layers=layers, output=output, labels=labels, metadata=metadata
+        analyzer,
+        names=input_names(analyzer),
+        layers=layers,
+        output=output,
+        neuron_selection=neuron_selection,
+        labels=labels,
+        metadata=metadata,
     )
+    explained = {"layers": layers, "output": output, "neuron_selection": neuron_selection}
     path.parent.mkdir(parents=True, exist_ok=True)
     # Written beside its place and moved there when it is whole and has been checked.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
         made = Path(folder) / path.name
         if format == "saved_model":
-            saved_model.write(analyzer, made, description, layers=layers, output=output, labels=labels)
+            saved_model.write(analyzer, made, description, **explained, labels=labels)
         else:
             write = portable.write_onnx if format == "onnx" else portable.write_litert
             write(
                 analyzer,
                 made,
                 description,
+                **explained,
                 selecting=selecting,
-                layers=layers,
-                output=output,
                 batch_size=batch_size,
                 input_shape=input_shape,
             )

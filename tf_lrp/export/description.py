@@ -8,11 +8,13 @@ import re
 import keras
 import tensorflow as tf
 
+from tf_lrp import neurons
+
 #: Keys of the results that layers cannot be called by.
 RESERVED = ("relevance", "output", "neuron_selection")
 
 
-def describe(analyzer, *, names, layers, output, labels, metadata):
+def describe(analyzer, *, names, layers, output, neuron_selection, labels, metadata):
     """The description as a JSON string.
 
     Args:
@@ -20,21 +22,22 @@ def describe(analyzer, *, names, layers, output, labels, metadata):
         names: what the exported inputs are called.
         layers: names of the inner layers whose relevance is among the results.
         output: name of the explained output.
+        neuron_selection: what is explained, or None for the strongest neuron.
         labels: class names, or None.
         metadata: the user's own, anything that JSON holds, or None.
 
     Raises:
         TypeError: if ``metadata`` cannot be written as JSON.
-        ValueError: if there are other than one label for each neuron.
+        ValueError: if there are other than one label for each neuron, or no such neuron.
     """
     from tf_lrp import __version__
 
     explained = analyzer.twin.outputs[analyzer._target(output)]
     if labels is not None:
         labels = [str(label) for label in labels]
-        neurons = explained.shape[-1]
-        if neurons is not None and len(labels) != neurons:
-            raise ValueError(f"There are {neurons} neurons in the explained output, but {len(labels)} labels.")
+        count = explained.shape[-1]
+        if count is not None and len(labels) != count:
+            raise ValueError(f"There are {count} neurons in the explained output, but {len(labels)} labels.")
     content = {
         "library": {"tf_lrp": __version__, "tensorflow": tf.__version__, "keras": keras.__version__},
         "model": analyzer.model_name,
@@ -43,6 +46,7 @@ def describe(analyzer, *, names, layers, output, labels, metadata):
         },
         "output": {"shape": list(explained.shape), "dtype": str(explained.dtype)},
         "layers": list(layers or ()),
+        "neuron_selection": "max_activation" if neuron_selection is None else neurons.described(neuron_selection),
         **analyzer.configuration(),
         "labels": labels,
         "metadata": metadata,

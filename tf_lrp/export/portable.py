@@ -79,9 +79,9 @@ def _interpreter(path):
     return Interpreter(model_path=str(path))
 
 
-def _lowered(analyzer, *, selecting, layers, output, batch_size, input_shape):
+def _lowered(analyzer, *, selecting, layers, output, neuron_selection, batch_size, input_shape):
     """(way, graph of forward operations, its inputs, its results by key)."""
-    way = Way(analyzer, selecting, layers, output)
+    way = Way(analyzer, selecting, layers, output, neuron_selection)
     signature = [tf.TensorSpec(s, t.dtype) for s, t in zip(_static(way, batch_size, input_shape), way.signature, strict=True)]
     unrolled = unrolling.set(True)
     try:

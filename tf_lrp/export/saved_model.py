@@ -12,13 +12,13 @@ from tf_lrp.export.frozen import freeze, run
 from tf_lrp.export.way import Way
 
 
-def write(analyzer, path, description, *, layers, output, labels):
+def write(analyzer, path, description, *, layers, output, labels, neuron_selection):
     """Writes the signatures "serving_default" and "select" into the folder ``path``."""
     module = tf.Module()
     shared = {}  # constants are stored once, however many signatures take them
     signatures = {}
     for key, selecting in (("serving_default", False), ("select", True)):
-        way = Way(analyzer, selecting, layers, output)
+        way = Way(analyzer, selecting, layers, output, neuron_selection)
         signatures[key] = _signature(way, shared)
     module.constants = list(shared.values())
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
+
+from tf_lrp import neurons
 from tf_lrp.export.description import RESERVED, input_names
 
 
@@ -10,31 +13,39 @@ class Way:
 
     Args:
         analyzer: `tf_lrp.Analyzer`.
-        selecting: whether the neuron to explain is an argument (else the strongest is explained).
+        selecting: whether the neuron to explain is an argument.
         layers: names of layers whose outputs' relevance is among the results, or None.
         output: name or index of the explained output.
+        neuron_selection: what is explained otherwise, the same for all samples; by default the strongest neuron.
 
     Attributes:
         names: of the arguments.
         signature: a tf.TensorSpec for each.
     """
 
-    def __init__(self, analyzer, selecting, layers, output):
+    def __init__(self, analyzer, selecting, layers, output, neuron_selection=None):
         target, layer_names = analyzer._target(output), analyzer._layer_names(layers)
-        mode = "max_activation"
+        explained = analyzer.twin.outputs[target]
+        fixed = neurons.check(neuron_selection, 1, explained.shape, explained.dtype)
+        mode, self._values = fixed.mode, fixed.values
         if selecting:
             # An index names a neuron of (N, classes); elsewhere the pass starts from relevance of the output's shape.
-            mode = "index" if _has_neurons(analyzer.twin.outputs[target]) else "relevance"
-        self._function, specs = analyzer._way(mode, None, layer_names, target)
+            mode, self._values = "index" if _has_neurons(explained) else "relevance", None
+        targets = self._values.shape[1] if mode in neurons.SEVERAL else None
+        self._function, specs = analyzer._way(mode, targets, layer_names, target)
         self._inputs = len(specs[0])
         self.names = input_names(analyzer) + ["neuron_selection"] * selecting
-        self.signature = [*specs[0], *specs[1:]]
+        self.signature = [*specs[0], *(specs[1:] if selecting else ())]
         relevances = ["relevance"] if self._inputs == 1 else [f"relevance_{name}" for name in input_names(analyzer)]
         self._keys = relevances + _layer_keys(analyzer, layer_names)
 
     def __call__(self, *tensors):
         """Dict of tensors: "relevance" (one for each input if there are several), "output", and one for each layer."""
-        explained, relevances = self._function(list(tensors[: self._inputs]), *tensors[self._inputs :])
+        values = tensors[self._inputs :]
+        if self._values is not None:
+            samples = tensors[0].shape[0] or tf.shape(tensors[0])[0]
+            values = [tf.broadcast_to(self._values, [samples, *self._values.shape[1:]])]
+        explained, relevances = self._function(list(tensors[: self._inputs]), *values)
         return {**dict(zip(self._keys, relevances, strict=True)), "output": explained}
 
 

@@ -2,103 +2,102 @@
 
 from __future__ import annotations
 
-import logging
 from dataclasses import replace
 
 import keras
 from keras import tree
 
+from tf_lrp import keras_internals as K
 from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
-from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.nodes import pruned
+from tf_lrp.graph.flow import noise
+from tf_lrp.graph.heads import strip_softmax
+from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
+from tf_lrp.twins.identities import is_identity
 
-logger = logging.getLogger("tf_lrp")
-
-#: Functions of the output that turn scores into probabilities; explanations are of the scores.
-_HEADS = ("softmax", "sigmoid", "log_softmax", "log_sigmoid", "hard_sigmoid")
+_SUMS = (K.Add, K.Subtract, keras.layers.Add, keras.layers.Subtract)
 
 
 def describe_affine(graph):
-    """Notes at each node which affine map it computes (before its activation), if it is one."""
-    return replace(graph, nodes=tuple(replace(n, affine=describe(n.operation, n.args, n.kwargs)) for n in graph.nodes))
+    """Notes at each node which affine map it computes (before its activation), if it is one.
+
+    A sum with noise merges nothing: as x + number, it is the same quantity in other units.
+    """
+    constant = noise(graph)
+
+    def affine_of(node):
+        operands = [t for t in node.inputs if id(t) not in constant]
+        if isinstance(node.operation, _SUMS) and len(operands) == 1 < len(node.inputs):
+            return None
+        return describe(node.operation, node.args, node.kwargs)
+
+    return replace(graph, nodes=tuple(replace(node, affine=affine_of(node)) for node in graph.nodes))
 
 
 def split_activation(graph):
     """f(W x + b) becomes two nodes: W x + b, which keeps the name, and f."""
-    nodes = []
+    nodes, results, names = [], dict(graph.results), graph.names()
     for node in graph.nodes:
         activation = node.affine and node.affine.activation
         if activation in (None, keras.activations.linear):
             nodes.append(node)
             continue
-        preactivation = _like(node.output)
-        name = f"{node.name}_activation"
+        preactivation = like(node.output)
+        part = _part(graph, node, "activation", names, results, node.output)
         if not isinstance(activation, keras.layers.Layer):
-            activation = keras.layers.Activation(activation, name=name, dtype=node.operation.dtype_policy)
+            activation = keras.layers.Activation(activation, name=part["name"], dtype=node.operation.dtype_policy)
         nodes.append(replace(node, outputs=(preactivation,)))
-        nodes.append(
-            replace(
-                node,
-                operation=activation,
-                args=(preactivation,),
-                kwargs={},
-                affine=None,
-                name=name,
-                path=_leaf(node, name),
-            )
-        )
-    return replace(graph, nodes=tuple(nodes))
+        nodes.append(replace(node, operation=activation, args=(preactivation,), kwargs={}, affine=None, **part))
+    return replace(graph, nodes=tuple(nodes), results=results)
 
 
 def split_separable(graph):
     """A separable convolution becomes its depthwise and its pointwise step; the latter keeps the name."""
-    nodes = []
+    nodes, results, names = [], dict(graph.results), graph.names()
     for node in graph.nodes:
         if not isinstance(node.operation, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)):
             nodes.append(node)
             continue
         depthwise, pointwise = SeparableDepthwise(node.operation), SeparablePointwise(node.operation)
         between = depthwise.output_spec(*node.inputs)
-        name = f"{node.name}_depthwise"
-        nodes.append(replace(node, affine=depthwise, outputs=(between,), name=name, path=_leaf(node, name)))
+        part = _part(graph, node, "depthwise", names, results, between)
+        nodes.append(replace(node, affine=depthwise, outputs=(between,), **part))
         nodes.append(replace(node, affine=pointwise, args=(between,), kwargs={}))
-    return replace(graph, nodes=tuple(nodes))
+    return replace(graph, nodes=tuple(nodes), results=results)
 
 
-def strip_softmax(graph):
-    """Drops a softmax or sigmoid at the outputs, so that scores (logits) are explained instead of probabilities.
+def _part(graph, node, step, names, results, output):
+    """Name and place of a step of a layer: "s_depthwise", and "s_depthwise.2" where the layer "s" is used again.
 
-    What the layer returns is then its scores, for those who ask for the relevance there.
+    Args:
+        graph: `Graph`.
+        node: of the layer.
+        step: what it does.
+        names: of all nodes so far; the new one is added.
+        results: layer name -> outputs; the step's are added.
+        output: KerasTensor of the step.
+
+    Returns:
+        Fields of the `Node`.
     """
-    producers = graph.producers()
-    scores = {}
-
-    def stripped(tensor):
-        whole = tensor
-        node = producers.get(id(tensor))
-        while node is not None and activation_name(node.operation) in _HEADS:
-            logger.debug(
-                "Explaining the logits: %r (%s) at the output is left out.", node.name, activation_name(node.operation)
-            )
-            tensor = node.inputs[0]
-            node = producers.get(id(tensor))
-        scores[id(whole)] = tensor
-        return tensor
-
-    kept = pruned(replace(graph, outputs=tree.map_structure(stripped, graph.outputs)))
-    still_there = kept.producers()
-    results = tree.map_structure(lambda t: t if id(t) in still_there else scores.get(id(t), t), kept.results)
-    return replace(kept, results=results)
+    layer = next((name for name, made in graph.results.items() if any(t is node.output for t in made)), node.name)
+    of_layer = f"{layer}_{step}"
+    while of_layer in graph.results:
+        of_layer += "_"
+    name = unique_name(of_layer, names)
+    names.add(name)
+    results.setdefault(of_layer, []).append(output)
+    return {"name": name, "path": (*node.path, f"{node.path[-1]}_{step}"), "whole": node.whole or node.name}
 
 
 def fold_batchnorm(graph):
     """Merges each batch normalization into the linear layer before it, or else into the one after it.
 
     Only where that is exact: the layer before must feed nothing but the normalization, and the layer after must be the
-    only one to take what it returns; both must see the normalization's axis as their channels.
+    only one to take what it returns; both must see the normalization's axis as their channels. Layers between that do
+    nothing at inference do not matter.
     """
     for node in graph.nodes:
         if isinstance(node.affine, BatchNormalization):
@@ -112,20 +111,30 @@ def _fold(graph, name):
     returned = {id(t) for t in tree.flatten(graph.outputs)}
     (x,) = node.inputs
 
+    def taken_once(tensor):
+        return len(consumers.get(id(tensor), [])) == 1 and id(tensor) not in returned
+
     def on_channels(other):
         return isinstance(other.affine, Weighted) and node.affine.axis == other.affine.channel_axis(node.affine.rank)
 
     before = producers.get(id(x))
-    if before is not None and len(consumers[id(x)]) == 1 and id(x) not in returned and on_channels(before):
+    while before is not None and is_identity(before.operation) and taken_once(before.output):
+        before = producers.get(id(before.inputs[0]))
+    if before is not None and on_channels(before) and taken_once(before.output) and taken_once(x):
         merged = replace(before, affine=NormalizedOutput(before.affine, node.affine))
         nodes = tuple(merged if n is before else n for n in graph.nodes if n is not node)
         # What the normalization returned is now what the merged layer returns.
         return graph.replaced({id(node.output): x}, nodes=nodes)
-    after = consumers.get(id(node.output), [])
-    if len(after) == 1 and id(node.output) not in returned and on_channels(after[0]):
-        merged = replace(after[0], affine=NormalizedInput(after[0].affine, node.affine))
-        nodes = tuple(merged if n is after[0] else n for n in graph.nodes if n is not node)
-        return graph.replaced({id(node.output): x}, nodes=nodes)
+    after, passed = node, taken_once(node.output)
+    while passed and (after is node or is_identity(after.operation)):
+        (after,) = consumers[id(after.output)]
+        passed = taken_once(after.output) or not is_identity(after.operation)
+    if passed and on_channels(after):
+        merged = replace(after, affine=NormalizedInput(after.affine, node.affine))
+        # What arrives through the normalization is what the merged layer hands to its input.
+        name = unique_name(f"{node.name}_output", graph.names())
+        left = {id(after): merged, id(node): placeholder(node.path, name, x, node.output)}
+        return without_idle_placeholders(replace(graph, nodes=tuple(left.get(id(n), n) for n in graph.nodes)))
     return graph
 
 
@@ -141,11 +150,3 @@ def canonize(graph, *, strip_heads=True, fold=True):
     if strip_heads:
         graph = strip_softmax(graph)
     return fold_batchnorm(graph) if fold else graph
-
-
-def _leaf(node, name):
-    return (*node.path[:-1], name)
-
-
-def _like(tensor):
-    return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)

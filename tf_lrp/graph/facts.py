@@ -5,34 +5,25 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import numpy as np
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
-from tf_lrp.graph.nodes import constants_in
+from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
+from tf_lrp.graph.signs import nonnegative_tensors
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
-from tf_lrp.twins.structural import ROUTING_OPERATIONS
+from tf_lrp.twins.registry import twin_class_of
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
-_EMBEDDINGS = (L.Embedding, *K.operation_classes("OneHot"))
 _SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
-_RECURRENT = (L.RNN, K.CONVOLUTIONAL_LSTM)
 _MAX_POOLING = (
-    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
+    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
     *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
 )  # fmt: skip
 _GLOBAL_MAX_POOLING = (
     L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D, *K.operation_classes("Max", "Amax", "Min", "Amin"),
 )  # fmt: skip
-
-#: Functions that are never negative, whatever they are given.
-_NONNEGATIVE_FUNCTIONS = {"relu", "relu6", "sigmoid", "hard_sigmoid", "softmax", "softplus", "exponential", "sparse_plus",
-                          "squareplus", "sparse_sigmoid", "exp"}  # fmt: skip
-#: Functions that are not negative where their argument is not.
-_SIGN_PRESERVING_FUNCTIONS = {"linear", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "hard_silu", "tanh", "softsign",
-                              "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "mish", "prelu"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -45,7 +36,7 @@ class Facts:
         layer_class: class name of the layer or operation.
         kinds: what it is: "conv", "dense", "depthwise", "conv_transpose", "pooling", "max_pooling", "average_pooling",
             "global_pooling", "merge", "add", "subtract", "average", "maximum", "minimum", "activation",
-            "normalization", "batch_normalization", "rescaling", "resampling", "product", "matmul", "attention", "softmax",
+            "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention", "softmax",
             "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
         index: position among the layers with weights, from the input, 0-based; None for the others.
         weighted: number of layers with weights in the graph.
@@ -57,6 +48,8 @@ class Facts:
         takers: for a product, which inputs take relevance when the signal takes all; else as ``signals``.
         only_takers: whether no rule gives the other factors anything: they are normalizers, or functions of the signal.
         default_rule: the rule it has unless a preset addresses it; None if it needs one.
+        layers: names and dotted paths of the layers that it is a part of: of the models and composite layers it lies in, of
+            the layer that it is a step of, for this use too ("s.2"), and last its own name.
     """
 
     name: str
@@ -73,6 +66,7 @@ class Facts:
     takers: tuple
     only_takers: bool
     default_rule: Rule | None
+    layers: tuple[str, ...] = ()
 
 
 def gather(graph):
@@ -82,28 +76,39 @@ def gather(graph):
     flags = [tuple(id(t) in depends for t in node.inputs) for node in graph.nodes]
     kinds = [_kinds(node, sum(flags[n])) for n, node in enumerate(graph.nodes)]
     weights = [n for n, k in enumerate(kinds) if "weights" in k]
-    signs = _nonnegative_tensors(graph, kinds)
+    known = nonnegative_tensors(graph)
     upstream = _longest_counts(graph.nodes, kinds, lambda n: n.inputs, lambda n: n.outputs)
     downstream = _longest_counts(graph.nodes[::-1], kinds[::-1], lambda n: n.outputs, lambda n: n.inputs)[::-1]
     return [
         Facts(
             name=node.name,
-            path=".".join(node.path),
+            path=".".join(_place(node)),
             layer_class=type(node.operation).__name__,
             kinds=kinds[n],
             index=weights.index(n) if n in weights else None,
             weighted=len(weights),
             upstream=upstream[n],
             downstream=downstream[n],
-            nonnegative=bool(node.inputs) and all(id(t) in signs for t in node.inputs),
+            nonnegative=bool(node.inputs) and all(id(t) in known for t in node.inputs),
             depends=any(id(t) in depends for t in node.outputs),
             signals=flags[n],
             takers=roles.get(node.name, (flags[n], False))[0],
             only_takers=roles.get(node.name, (flags[n], False))[1],
             default_rule=_default_rule(node, kinds[n]),
+            layers=_layers(node),
         )
         for n, node in enumerate(graph.nodes)
     ]
+
+
+def _place(node):
+    """Names of the models it lies in, and its own."""
+    return (*node.path[:-2], node.path[-1]) if node.whole else node.path
+
+
+def _layers(node):
+    dotted = [".".join(node.path[: n + 1]) for n in range(len(node.path))]
+    return (*dotted, node.whole or node.name, *node.path)
 
 
 def _kinds(node, branches):
@@ -111,16 +116,13 @@ def _kinds(node, branches):
     operation = node.operation
     if node.affine is not None:
         return node.affine.kinds
-    if isinstance(operation, ATTENTION):
-        return frozenset({"attention"})
+    twin_class = twin_class_of(operation)
+    if twin_class is not None and twin_class.kinds:
+        return frozenset(twin_class.kinds)
     if isinstance(operation, MATMULS):
         return frozenset({"matmul"})
     if isinstance(operation, (*PRODUCTS, *QUOTIENTS)) and branches > 1:
         return frozenset({"product"})
-    if isinstance(operation, _RECURRENT):
-        return frozenset({"recurrent", "weights"})
-    if isinstance(operation, _EMBEDDINGS):
-        return frozenset({"embedding"})
     if isinstance(operation, _SCALINGS):
         return frozenset({"normalization"})
     if isinstance(operation, K.SOFTMAX) or activation_name(operation) == "softmax":
@@ -143,9 +145,12 @@ def _kinds(node, branches):
 def _default_rule(node, kinds):
     if node.affine is not None:
         return node.affine.default_rule
+    twin_class = twin_class_of(node.operation)
+    if twin_class is not None and twin_class.default_rule is not None:
+        return twin_class.default_rule
     if kinds & {"product", "matmul", "attention"}:
         return SignalTakesAll()
-    if "recurrent" in kinds:
+    if "weights" in kinds:
         return None
     return WinnerTakesAll() if kinds & {"max_pooling", "maximum", "minimum"} else Pass()
 
@@ -161,41 +166,3 @@ def _longest_counts(nodes, kinds, before, after):
         for tensor in after(node):
             at_tensor[id(tensor)] = at_tensor.get(id(tensor), Counter()) | (count + Counter(of_kinds))
     return counts
-
-
-def _nonnegative_tensors(graph, kinds):
-    """ids of the tensors that cannot be negative."""
-    known = set()
-    for node, of_kinds in zip(graph.nodes, kinds, strict=True):
-        inputs = [id(t) in known for t in node.inputs]
-        if _stays_nonnegative(node, of_kinds, bool(inputs) and all(inputs), any(inputs)):
-            known.update(id(t) for t in node.outputs)
-    return known
-
-
-def _stays_nonnegative(node, kinds, all_inputs, any_input):
-    if isinstance(node.operation, K.Maximum):
-        return any_input or any(np.all(np.asarray(c) >= 0) for c in constants_in((node.args, node.kwargs)))
-    if constants_in((node.args, node.kwargs)):
-        return False
-    if "activation" in kinds:
-        function = activation_name(node.operation)
-        return function in _NONNEGATIVE_FUNCTIONS or (all_inputs and function in _SIGN_PRESERVING_FUNCTIONS)
-    if "maximum" in kinds:
-        return any_input
-    if kinds & {"weights", "normalization", "rescaling", "subtract", "embedding"}:
-        return False
-    if "resampling" in kinds:
-        # Cubic and Lanczos kernels have negative lobes.
-        return all_inputs and node.operation.interpolation == "bilinear"
-    if "structural" in kinds and not isinstance(node.operation, _SIGN_KEEPING):
-        return False
-    return all_inputs
-
-
-_SIGN_KEEPING = (
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D,
-    L.Cropping2D, L.Cropping3D, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.Concatenate, L.Dropout, L.SpatialDropout1D,
-    L.SpatialDropout2D, L.SpatialDropout3D, L.AlphaDropout, L.GaussianDropout, L.GaussianNoise, L.ActivityRegularization,
-    L.Identity, *ROUTING_OPERATIONS,
-)  # fmt: skip

@@ -6,29 +6,27 @@ from keras import layers as L
 from keras import tree
 
 from tf_lrp import keras_internals as K
+from tf_lrp.graph import routing
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.operations import Gated
+from tf_lrp.side_effects import Noise
+from tf_lrp.twins.identities import is_identity
 
 #: Products of branches, element by element.
 PRODUCTS = (L.Multiply, K.Multiply, Gated)
 QUOTIENTS = (K.Divide, K.TrueDivide, *K.operation_classes("DivideNoNan"))
-MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron")
+MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
 ATTENTION = K.operation_classes("DotProductAttention")
 
 #: How much a function looks like a gate: between 0 and 1; bounded; any other.
 _GATES = {"sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid", "sparsemax"}
 _BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos", "bounded_relu", "arctan"}
 _NORMALIZERS = K.operation_classes("Rsqrt", "Reciprocal")
-_REARRANGING = (
-    L.Reshape, L.Permute, L.RepeatVector, L.Flatten, L.Dropout, L.Identity, L.UpSampling1D, L.UpSampling2D, L.UpSampling3D,
-    *K.operation_classes(
-        "Reshape", "ExpandDims", "Squeeze", "Transpose", "BroadcastTo", "Tile", "Repeat", "GetItem", "Split", "Cast",
-        "Swapaxes", "Moveaxis", "Unstack", "Slice", "Negative",
-    ),
-)  # fmt: skip
 #: Operations that return values and their places.
 _RANKINGS = K.operation_classes("TopK")
 _ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
+#: What is but a change of units or of type.
+_UNITS = (L.Rescaling, *K.operation_classes("Negative", "Cast", "SaturateCast"))
 
 
 def signals(graph):
@@ -43,6 +41,19 @@ def signals(graph):
 
 def _indicates(node):
     return isinstance(node.operation, (*K.INDICATORS, K.SizeOf))
+
+
+def noise(graph):
+    """ids of the tensors that hold random numbers, or what was computed from these alone: constants at inference."""
+    found, sizes = set(), set()
+    for node in graph.nodes:
+        inputs = {id(t) for t in node.inputs}
+        outputs = {id(t) for t in node.outputs}
+        if isinstance(node.operation, K.SizeOf):
+            sizes |= outputs
+        elif isinstance(node.operation, Noise) or (inputs & found and inputs <= found | sizes):
+            found |= outputs
+    return found
 
 
 def gates(graph, found):
@@ -119,7 +130,11 @@ def _rank(tensor, producers, found):
             return 2
         if name and name != "linear":
             return 1
-        if len(inputs) != 1 or not isinstance(operation, (*_REARRANGING, *_ARITHMETIC)):
+        moves = routing.rearranges(node)
+        inputs = routing.carried(node, found) if moves else inputs
+        if moves and len(inputs) > 1:  # a gate put together from several is as much of one as the least of them
+            return min(_rank(t, producers, found) for t in inputs)
+        if len(inputs) != 1 or not (moves or isinstance(operation, (*_ARITHMETIC, *_UNITS))):
             return 0
         (tensor,) = inputs
     # An input of integers that reaches a product as a number is a mask; tokens go through an embedding.
@@ -135,7 +150,7 @@ def _function_of(operation):
         return "bounded_relu"
     if isinstance(operation, K.operation_classes("Erf")):
         return "erf"
-    if isinstance(operation, (*K.operation_classes("Cast", "Negative"),)):
+    if isinstance(operation, _UNITS):
         return ""
     return activation_name(operation)
 
@@ -144,7 +159,7 @@ def _plain_root(tensor, producers, found):
     """What a tensor is but for factors and units: id of the tensor behind arithmetic with constants."""
     while (node := producers.get(id(tensor))) is not None:
         inputs = [t for t in node.inputs if id(t) in found]
-        units = isinstance(node.operation, (*_ARITHMETIC, *K.operation_classes("Cast")))
+        units = is_identity(node.operation) or isinstance(node.operation, (*_ARITHMETIC, *K.operation_classes("Cast")))
         if len(inputs) != 1 or not units or node.affine is not None:
             break
         (tensor,) = inputs
@@ -168,6 +183,8 @@ def _acts_on_entries(node, found):
     if node.affine is not None and "weights" in node.affine.kinds:
         return False
     entries = (*_ARITHMETIC, *K.ELEMENTWISE_FUNCTIONS, L.Activation, L.ReLU, *K.operation_classes("Cast"))
-    if not isinstance(node.operation, entries) or activation_name(node.operation) in ("softmax", "log_softmax"):
+    if not (is_identity(node.operation) or isinstance(node.operation, entries)):
+        return False
+    if activation_name(node.operation) in ("softmax", "log_softmax"):
         return False
     return all(t.shape == node.output.shape for t in node.inputs if id(t) in found)

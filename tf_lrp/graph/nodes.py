@@ -6,8 +6,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine import Affine
@@ -25,6 +23,9 @@ class Node:
         affine: what it computes, if that is an affine map.
         problem: why it could not be opened into operations that have twins, if that was tried.
         name: unique in the graph.
+        whole: name of the node that it is a step of, if a layer was split.
+        placeholder: whether it stands in for a layer that was merged or left out, and returns its input as it is, so that
+            what arrives through this layer has a tensor of its own.
     """
 
     operation: Any
@@ -35,6 +36,8 @@ class Node:
     affine: Affine | None = None
     problem: str = ""
     name: str = ""
+    whole: str = ""
+    placeholder: bool = False
 
     @property
     def inputs(self):
@@ -69,6 +72,10 @@ class Graph:
     nodes: tuple[Node, ...]
     results: dict[str, list] = field(default_factory=dict)
 
+    def names(self):
+        """The names that are taken."""
+        return {node.name for node in self.nodes} | {t.name for t in tree.flatten(self.inputs)}
+
     def consumers(self):
         """id of each tensor -> the nodes that take it."""
         taken = {}
@@ -97,6 +104,45 @@ class Graph:
         return replace(graph, nodes=nodes, outputs=swap(graph.outputs), results=swap(graph.results))
 
 
+def placeholder(path, name, x, output):
+    """A `Node` that stands in for a layer that was merged or left out.
+
+    Args:
+        path: of that layer.
+        name: unique, of the new node.
+        x: KerasTensor that it takes.
+        output: KerasTensor that it returns.
+    """
+    identity = keras.layers.Identity(name=name, dtype=x.dtype if "float" in x.dtype else None)
+    return Node(identity, (x,), {}, (output,), (*path, name), name=name, placeholder=True)
+
+
+def without_idle_placeholders(graph):
+    """The graph without the placeholders that alone take their input: what arrives there arrives through them."""
+    returned = {id(t) for t in tree.flatten(graph.outputs)}
+    for node in [n for n in graph.nodes if n.placeholder]:
+        node = next(n for n in graph.nodes if n.outputs is node.outputs)  # its input may have been exchanged
+        (x,) = node.inputs
+        if len(graph.consumers()[id(x)]) == 1 and id(x) not in returned:
+            graph = graph.replaced({id(node.output): x}, nodes=tuple(n for n in graph.nodes if n is not node))
+            returned = {id(t) for t in tree.flatten(graph.outputs)}
+    return graph
+
+
+def unique_name(wanted, taken):
+    """The name, or it with a number if it is among those ``taken``."""
+    name, number = wanted, 1
+    while name in taken:
+        number += 1
+        name = f"{wanted}.{number}"
+    return name
+
+
+def like(tensor):
+    """A new KerasTensor of the same shape and type."""
+    return keras.KerasTensor(tensor.shape, dtype=tensor.dtype)
+
+
 def pruned(graph):
     """The graph without the nodes that no output needs."""
     needed = {id(t) for t in tree.flatten(graph.outputs)}
@@ -106,12 +152,6 @@ def pruned(graph):
             kept.append(node)
             needed.update(id(t) for t in node.inputs)
     return replace(graph, nodes=tuple(reversed(kept)))
-
-
-def constants_in(structure):
-    """The arrays and floats in a nested structure: operands that no layer computes. (Integers say axes and shapes.)"""
-    leaves = tree.flatten(structure)
-    return [leaf for leaf in leaves if isinstance(leaf, float | np.ndarray | np.generic | tf.Tensor | keras.Variable)]
 
 
 def tensors_in(structure):

@@ -7,18 +7,10 @@ from keras import layers as L
 from keras import ops
 
 from tf_lrp import keras_internals as K
+from tf_lrp.graph import function_openers
+from tf_lrp.graph.function_openers import opens as _opens
 from tf_lrp.operations import CellSum, Gated, MergeTime, SplitTime, StateSum
-
-_OPENERS = {}
-
-
-def _opens(*layer_classes):
-    def register(function):
-        for layer_class in layer_classes:
-            _OPENERS[layer_class] = function
-        return function
-
-    return register
+from tf_lrp.side_effects import on_symbolic_tensors
 
 
 def opener_of(operation):
@@ -27,9 +19,15 @@ def opener_of(operation):
     Subclasses that define their own ``call`` open by that.
     """
     for base in type(operation).__mro__:
-        if base in _OPENERS:
-            return _OPENERS[base] if type(operation).call is base.call else None
-    return None
+        if base in function_openers.OPENERS:
+            opener, when = function_openers.OPENERS[base]
+            return opener if type(operation).call is base.call and when(operation) else None
+    return _data_layer if isinstance(operation, K.DATA_LAYERS) else None
+
+
+def _data_layer(layer, *args, **kwargs):
+    """A preprocessing layer, by its own ``call``, in which keras.ops stands for the backend."""
+    return type(layer).call(on_symbolic_tensors(layer), *args, **kwargs)
 
 
 @_opens(L.TimeDistributed)

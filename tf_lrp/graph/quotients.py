@@ -50,7 +50,7 @@ def _multiplies_last(node, of_node, rule):
     if node.affine is None or type(rule).terms is Rule.terms:
         return False
     terms = rule.terms(of_node.nonnegative)
-    return all(not term.spread and all(f is identity for f, _ in term.parts) for term in terms)
+    return all(not term.spread and all(f is identity for f, _ in term.numerators) for term in terms)
 
 
 def _divides_first(node, rule):

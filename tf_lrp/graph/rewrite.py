@@ -187,7 +187,7 @@ def _step(node, rule, preset):
     """The twin of a recurrent layer's cell, for one step."""
     sequence = node.args[0] if node.args else node.kwargs["sequences"]
     graph = canonize(unroll_cell(node.operation, sequence), strip_heads=False)
-    return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step").model
+    return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step")
 
 
 def _check_pass(node, of_node):

@@ -12,8 +12,9 @@ from keras import tree
 from tf_lrp import keras_internals as K
 from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.graph.nodes import Graph, Node, pruned, tensors_in
+from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
 from tf_lrp.graph.openers import opener_of
+from tf_lrp.side_effects import Unexplainable, left_out
 from tf_lrp.twins import twin_class_of
 
 
@@ -112,16 +113,18 @@ class _CannotOpen(Exception):
 def _trace(layer, args, inputs, flat=False):
     """The graph of a layer called on symbolic ``args``; ``flat`` to have its outputs in a flat list."""
     tracer = _Tracer()
-    with K.tracing(layer, tracer.call) as known:
+    with K.tracing(layer, tracer.call) as known, left_out(inputs):
         tracer.own_operations = known
         outputs = tracer.open(layer, args, {})
     if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
         raise _CannotOpen("its call returns something that does not depend on its inputs")
     outputs = tree.map_structure(tracer.resolve, outputs)
-    graph = pruned(Graph(inputs, tree.flatten(outputs) if flat else outputs, tuple(tracer.nodes)))
-    returned = {id(t) for node in graph.nodes for t in node.outputs}
-    opened = [(path, tracer.resolve(t)) for path, t in tracer.opened]
-    return _named(graph, [(path, t) for path, t in opened if id(t) in returned])
+    opened = {n: [tracer.resolve(t)] for n, (_, t) in enumerate(tracer.opened)}
+    graph = pruned(Graph(inputs, tree.flatten(outputs) if flat else outputs, tuple(tracer.nodes), opened))
+    graph = without_idle_placeholders(graph)
+    known = {id(t) for t in (*tree.flatten(inputs), *(t for node in graph.nodes for t in node.outputs))}
+    returned = [(path, *graph.results[n]) for n, (path, _) in enumerate(tracer.opened)]
+    return _named(graph, [(path, t) for path, t in returned if id(t) in known])
 
 
 class _Tracer:
@@ -149,7 +152,7 @@ class _Tracer:
             if not _is_primitive(operation, args, kwargs):
                 before = len(self.nodes)
                 try:
-                    outputs = self.open(operation, args, kwargs)
+                    outputs = self._own(self.open(operation, args, kwargs), before)
                     first = next((t for t in tree.flatten(outputs) if isinstance(t, keras.KerasTensor)), None)
                     if first is not None:
                         self.opened.append((tuple(self.path), first))
@@ -173,6 +176,26 @@ class _Tracer:
         if isinstance(operation, keras.layers.BatchNormalization):
             kwargs.pop("mask", None)  # matters for the statistics of training
         self.nodes.append(Node(operation, args, kwargs, tuple(outputs), tuple(self.path), problem=problem))
+
+    def _own(self, outputs, before):
+        """The outputs of a layer that was opened, with a tensor of its own in the place of the first.
+
+        That is needed where the layer returns its input as it is, or what its own parts take too: relevance at its output is
+        what arrives from outside.
+
+        Args:
+            outputs: nested structure of tensors.
+            before: number of nodes before it was opened.
+        """
+        first = next((t for t in tree.flatten(outputs) if isinstance(t, keras.KerasTensor)), None)
+        inside, returned = self.nodes[before:], self.resolve(first)
+        made = {id(t) for node in inside for t in node.outputs}
+        taken = {id(t) for node in inside for t in node.inputs}
+        if first is None or (id(returned) in made and id(returned) not in taken):
+            return outputs
+        own = K.like(first)
+        self.nodes.append(placeholder(self.path, f"{self.path[-1]}_output", returned, own))
+        return tree.map_structure(lambda t: own if t is first else t, outputs)
 
     def open(self, operation, args, kwargs):
         """Runs an operation's ``call`` on symbolic tensors.
@@ -202,19 +225,20 @@ class _Tracer:
 
 
 def _is_primitive(operation, args, kwargs):
-    if not isinstance(operation, keras.layers.Layer):
+    if describe(operation, args, kwargs) is not None:
         return True
-    if opener_of(operation) is not None:
-        return False
+    if not isinstance(operation, keras.layers.Layer):
+        return opener_of(operation) is None
     return (
         twin_class_of(operation) is not None
-        or describe(operation, args, kwargs) is not None
         or isinstance(operation, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D))
         or bool(getattr(operation, "quantization_mode", None))
     )
 
 
 def _first_line(error):
+    if isinstance(error, Unexplainable):
+        return str(error)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     # Keras wraps errors of an inner call: the reason is on a line of its own.
     message = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
@@ -244,7 +268,8 @@ def _named(graph, opened):
             name += "_"
         taken.add(name)
         nodes.append(replace(node, name=name))
-        results.setdefault(layer_name, []).append(node.output)
+        if not node.placeholder:
+            results.setdefault(layer_name, []).append(node.output)
     for path, output in opened:
         results.setdefault(name_for(path), []).append(output)
     return replace(graph, nodes=tuple(nodes), results=results)

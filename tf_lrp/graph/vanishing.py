@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from keras import tree
 
-from tf_lrp.graph.activations import activation_name, is_relu
+from tf_lrp.graph.activations import is_relu, proven
+from tf_lrp.graph.signs import moves_values
 from tf_lrp.rules import Pass, Rule, Stop, WinnerTakesAll, identity, negative, positive
+from tf_lrp.twins.activation import PassTwin
 from tf_lrp.twins.base import Known
-from tf_lrp.twins.structural import ROUTING_LAYERS
+from tf_lrp.twins.pooling import POOLING_TWINS
+from tf_lrp.twins.registry import twin_class_of
+from tf_lrp.twins.structural import RoutingTwin
 
-#: Functions that are 0 for every argument that is not positive.
-_CUTTING = {"relu", "relu6"}
-#: Functions that are 0 at 0.
-_THROUGH_ZERO = _CUTTING | {"linear", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "hard_silu", "tanh", "softsign",
-                            "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink", "mish", "prelu"}  # fmt: skip
 #: Maps of activations that are 0 at 0: a term's share is a multiple of them.
 _PROPORTIONAL = (identity, positive, negative)
 
@@ -61,7 +60,7 @@ def _unseen_below_zero(graph, facts):
     """For each node: whether only ReLUs take what it returns."""
     seen = {id(t) for t in tree.flatten(graph.outputs)}
     for node, of_node in zip(graph.nodes, facts, strict=True):
-        if "activation" not in of_node.kinds or activation_name(node.operation) not in _CUTTING:
+        if "activation" not in of_node.kinds or not proven(node.operation).zero_below_zero:
             seen.update(id(t) for t in node.inputs)
     return [all(id(t) not in seen for t in node.outputs) for node in graph.nodes]
 
@@ -78,16 +77,18 @@ def _proportional(node, rule):
     if node.affine is None or type(rule).terms is Rule.terms:
         return False
     terms = rule.terms(nonnegative=False)
-    return all(not term.spread and all(f in _PROPORTIONAL for f, _ in term.parts) for term in terms)
+    return all(not term.spread and all(f in _PROPORTIONAL for f, _ in term.numerators) for term in terms)
 
 
 def _passes_zero(node, of_node, rule):
     """(whether an input of 0 gives nothing but zeros, which alone its relevance comes from; whether a negative one does)."""
+    # What a twin of a user's own gives to its inputs, nobody knows.
+    twin_class = twin_class_of(node.operation)
     if isinstance(rule, WinnerTakesAll):
-        return "max_pooling" in of_node.kinds, False
-    if not isinstance(rule, Pass):
+        return "max_pooling" in of_node.kinds and twin_class in POOLING_TWINS, False
+    if not isinstance(rule, Pass) or node.affine is not None:
         return False, False
     if "activation" in of_node.kinds:
-        function = activation_name(node.operation)
-        return function in _THROUGH_ZERO, function in _CUTTING
-    return isinstance(node.operation, ROUTING_LAYERS), False
+        function = proven(node.operation)
+        return twin_class is PassTwin and function.zero_at_zero, twin_class is PassTwin and function.zero_below_zero
+    return twin_class in (PassTwin, RoutingTwin) and moves_values(node.operation), False

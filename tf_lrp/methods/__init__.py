@@ -4,7 +4,7 @@ tf_lrp.methods.GradCAM(model).analyze(x)
 tf_lrp.methods.explainer("grad_cam", model).analyze(x)    # the same; presets, too, by their names
 """
 
-from tf_lrp.methods.cam import GradCAM
+from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.catalog import explainer
 from tf_lrp.methods.checks import MethodWarning
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
@@ -24,6 +24,7 @@ __all__ = [
     "GradCAM",
     "Gradient",
     "GuidedBackprop",
+    "GuidedGradCAM",
     "Input",
     "InputTimesGradient",
     "IntegratedGradients",

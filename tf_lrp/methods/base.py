@@ -5,6 +5,7 @@ from __future__ import annotations
 from tf_lrp.explainer import Explainer, output_names
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.build import build, working_type
+from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.methods import checks
 from tf_lrp.twins import PlainTwin
 
@@ -23,6 +24,8 @@ class Method(Explainer):
 
     def __init__(self, model, *, strip_softmax=True, fold_batchnorm=True, inputs=None, check=True, **options):
         self.graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        if strip_softmax:
+            warn_of_probabilities(self.graph)
         if check:
             checks.warn(type(self).__name__, self.assumptions(), self.graph)
         dtype = working_type(self.graph)

@@ -1,4 +1,4 @@
-"""Grad-CAM: a coarse map of the last convolution, as a reference."""
+"""Grad-CAM: a coarse map of the last convolution, as a reference; and guided by the pixels."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tf_lrp.explainer import propagate
 from tf_lrp.graph.facts import gather
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.methods.base import Method
+from tf_lrp.methods.rectified import GuidedBackprop
 
 
 class GradCAM(Method):
@@ -66,7 +67,13 @@ class GradCAM(Method):
 
     def attribute(self, probe, inputs, starts):
         (x,) = inputs
-        explained, (_, maps), found = propagate(probe, inputs, starts)
+        explained, heatmaps = self._heatmaps(probe, x, starts)
+        channels = tf.cast(tf.shape(x)[self.channel_axis], x.dtype)
+        return explained, [[heatmap / channels * tf.ones_like(x)] for heatmap in heatmaps]
+
+    def _heatmaps(self, probe, x, starts):
+        """(explained output, for each start the enlarged map, shaped like ``x`` with one channel)."""
+        explained, (_, maps), found = propagate(probe, [x], starts)
         first = self.channel_axis == 1
         space = [2, 3] if first else [1, 2]
         size = tf.gather(tf.shape(x), space)
@@ -77,7 +84,40 @@ class GradCAM(Method):
             cam = tf.nn.relu(cam) if self.rectify else cam
             cam = tf.transpose(cam, [0, 2, 3, 1]) if first else cam
             cam = tf.cast(tf.image.resize(cam, size), x.dtype)
-            cam = tf.transpose(cam, [0, 3, 1, 2]) if first else cam
-            return cam / tf.cast(tf.shape(x)[self.channel_axis], x.dtype) * tf.ones_like(x)
+            return tf.transpose(cam, [0, 3, 1, 2]) if first else cam
 
-        return explained, [[enlarged(gradient)] for _, gradient in found]
+        return explained, [enlarged(gradient) for _, gradient in found]
+
+
+class GuidedGradCAM(GradCAM):
+    """R_i = G_i max(0, sum_k alpha_k A_kp(i)): guided backpropagation, times the enlarged map of Grad-CAM at that place.
+
+    G is what `GuidedBackprop` gives, begun with 1 at the explained score. Guided backpropagation says what, hardly dependent
+    on the class; Grad-CAM says where. Sums to nothing in particular.
+
+    Args:
+        model, **options: see `Method`. It takes one input of pictures, (N, H, W, C).
+        layer: name of the layer whose maps are used, by default the last convolution's, after its activation.
+
+    Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
+    """
+
+    def __init__(self, model, layer=None, *, check=True, **options):
+        super().__init__(model, layer, check=check, **options)
+        self.guided = GuidedBackprop(model, check=False, **options)
+
+    def assumptions(self):
+        return ("scores", "relus", "only_relus")
+
+    def parameters(self):
+        return {"layer": self.layer}
+
+    def probe(self, target, names):
+        return super().probe(target, names), self.guided.probe(target, names)
+
+    def attribute(self, probe, inputs, starts):
+        of_maps, of_guided = probe
+        explained, heatmaps = self._heatmaps(of_maps, inputs[0], starts)
+        # Rounding must not make the two passes explain different neurons.
+        _, _, found = propagate(of_guided, inputs, [start.fixed(explained) for start in starts])
+        return explained, [[gradient * heatmap] for (gradient,), heatmap in zip(found, heatmaps, strict=True)]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
-from tf_lrp.methods.cam import GradCAM
+from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
 from tf_lrp.methods.gradient import Gradient, InputTimesGradient
 from tf_lrp.methods.integrated import IntegratedGradients
@@ -115,6 +115,9 @@ CATALOG = (
     ),
     Entry(("grad_cam",), "where, in a coarse grid", "a convolution, one picture", "1", "nothing"),
     Entry(
+        ("guided_grad_cam",), "`guided_backprop` times `grad_cam`", "ReLUs, a convolution, one picture", "2", "nothing"
+    ),
+    Entry(
         ("occlusion",), "what the score loses under a cover", "known sizes", "half of one per window (64)", "the sum of losses"
     ),
     Entry(("input", "random"), "the input itself; noise", "", "0.5", "nothing"),
@@ -146,6 +149,7 @@ _METHODS: dict[str, Callable] = {
     "pattern_net": PatternNet,
     "pattern_attribution": PatternAttribution,
     "grad_cam": GradCAM,
+    "guided_grad_cam": GuidedGradCAM,
     "occlusion": Occlusion,
     "input": Input,
     "random": Random,

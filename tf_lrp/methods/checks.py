@@ -6,10 +6,10 @@ import warnings
 
 import numpy as np
 import tensorflow as tf
-from keras import tree
 
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.facts import gather
+from tf_lrp.graph.heads import heads_of
 
 _PROBABILITIES = ("softmax", "sigmoid")
 
@@ -34,9 +34,7 @@ def warn(method, assumptions, graph):
 
 def _scores(graph):
     """Outputs are scores, not probabilities."""
-    producers = graph.producers()
-    ends = [producers.get(id(t)) for t in tree.flatten(graph.outputs)]
-    found = [node.name for node in ends if node is not None and activation_name(node.operation) in _PROBABILITIES]
+    found = [node.name for node in heads_of(graph) if activation_name(node.operation) in _PROBABILITIES]
     if not found:
         return ""
     return (

@@ -167,7 +167,7 @@ class IntegratedGradients(Method):
         target = self._target(output)
         scores, relevance = self.with_output(x, neuron_selection, output=output, verbose=False)
         selection = neurons.check(neuron_selection, len(arrays[0]), scores.shape, scores.dtype)
-        if selection.mode == "indices":
+        if selection.mode in neurons.SEVERAL:
             raise ValueError("completeness is of one neuron per sample; got (N, K) indices.")
         start = neurons.Start(selection.mode, selection.values, at_one=True).fixed(tf.constant(scores))
         baselines = [np.broadcast_to(b, a.shape) for b, a in zip(self._baselines, arrays, strict=True)]

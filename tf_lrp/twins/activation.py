@@ -9,23 +9,14 @@ from keras import layers as L
 from tf_lrp import keras_internals as K
 from tf_lrp.rules import Pass, Taylor
 from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
+from tf_lrp.twins.identities import IDENTITY_LAYERS, only_in_training
 from tf_lrp.twins.registry import register_twin
-
-#: Noise, dropout and random changes of pictures, which do nothing at inference.
-_ONLY_IN_TRAINING = (
-    "Dropout", "SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", "AlphaDropout", "GaussianDropout", "GaussianNoise",
-    "ActivityRegularization", "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",
-    "RandomColorJitter", "RandomContrast", "RandomElasticTransform", "RandomErasing", "RandomFlip", "RandomGaussianBlur",
-    "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
-    "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
-)  # fmt: skip
-TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
 
 _CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
-    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *TRAINING_LAYERS, L.Identity,
+    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *IDENTITY_LAYERS,
     L.RMSNormalization, L.UnitNormalization,
     *K.ELEMENTWISE_FUNCTIONS,
     *K.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
@@ -52,7 +43,7 @@ class PassTwin(Twin):
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
         widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)
-        return inputs[0] if widens or isinstance(operation, TRAINING_LAYERS) else super().compute(*inputs)
+        return inputs[0] if widens or only_in_training(operation) else super().compute(*inputs)
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)
@@ -67,7 +58,7 @@ class SoftmaxTwin(PassTwin):
 
     @property
     def remainder(self):
-        return "bias" if isinstance(self.rule, Taylor) else ""
+        return "formula" if isinstance(self.rule, Taylor) else ""
 
     @classmethod
     def takers(cls, signals):

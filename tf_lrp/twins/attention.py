@@ -27,30 +27,45 @@ class DotProductAttentionTwin(Twin):
       Taylor's, which does not conserve relevance.
     """
 
+    kinds = frozenset({"attention"})
+    default_rule = SignalTakesAll()
     rules = (SignalTakesAll, Uniform)
 
     @property
     def remainder(self):
-        return "bias" if isinstance(self.rule, Uniform) else "stabilizer"
+        return "formula" if isinstance(self.rule, Uniform) else ""
 
     def call(self, *inputs):
         inputs = distinct(inputs)
-        takers = self.taking(inputs)
         y = self.compute(*inputs)
-        uniform = isinstance(self.rule, Uniform)
+        return with_relevance(y, self.taking(inputs), lambda relevance: self._relevance(inputs, y, relevance, self.takes))
 
-        def backward(relevance):
-            g = Stabilizer().divide(relevance, y)
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(takers)
-                again = self.compute(*inputs)
-            gradients = tape.gradient(again, takers, output_gradients=g, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            if not uniform:
-                return [x * gradient for x, gradient in zip(takers, gradients, strict=True)]
-            shares = self.taking(self._shares(len(inputs)))
-            return [share * x * dx for share, x, dx in zip(shares, takers, gradients, strict=True)]
+    def _relevance(self, inputs, y, relevance, takes):
+        """Of those of the inputs that ``takes`` flags: a list."""
+        flags = takes or [True] * len(inputs)
+        takers = [x for x, flag in zip(inputs, flags, strict=True) if flag]
+        g = Stabilizer().divide(relevance, y)
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(takers)
+            again = self.compute(*inputs)
+        gradients = tape.gradient(again, takers, output_gradients=g, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        if not isinstance(self.rule, Uniform):
+            return [x * gradient for x, gradient in zip(takers, gradients, strict=True)]
+        shares = [share for share, flag in zip(self._shares(len(inputs)), flags, strict=True) if flag]
+        return [share * x * dx for share, x, dx in zip(shares, takers, gradients, strict=True)]
 
-        return with_relevance(y, takers, backward)
+    def absorbed(self, inputs, relevance):
+        """What arrives where y is 0, and the shares of operands that do not depend on the model's inputs."""
+        inputs, y = distinct(inputs), self.compute(*inputs)
+        lost = relevance - Stabilizer().divide(relevance, y) * y
+        signals = self.takes or [True] * len(inputs)
+        share = [x.dtype.is_floating and not flag and (n == 2 or isinstance(self.rule, Uniform))
+                 for n, (x, flag) in enumerate(zip(inputs, signals, strict=True))]  # fmt: skip
+        constant = self._relevance(inputs, y, relevance, share) if any(share) else []
+        return {
+            "zero_denominator": tf.reduce_sum(tf.cast(lost, tf.float64)),
+            "bias": sum((tf.reduce_sum(tf.cast(r, tf.float64)) for r in constant), tf.zeros((), tf.float64)),
+        }
 
     @staticmethod
     def _shares(count):

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals
+from tf_lrp.rules import Rule
 
 
 def with_relevance(output, inputs, backward):
@@ -75,9 +76,14 @@ class Twin(keras.layers.Layer):
             model. () stands for all.
     """
 
+    #: What selectors can call the layer, words from `tf_lrp.kinds.KINDS`, such as {"dense", "weights"}. With "weights" it is
+    #: counted among the layers with weights, and presets choose its rule. Empty: what the library makes of the operation.
+    kinds: frozenset[str] = frozenset()
+    #: The rule unless a preset addresses it; None: presets must say (with "weights"), or it needs none (without).
+    default_rule: Rule | None = None
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
-    #: What becomes of relevance that goes in and does not come out ("padding", "bias"), where `absorbed` does not say.
+    #: The cause (see `tf_lrp.conservation.CAUSES`) of what goes in and does not come out, where `absorbed` does not say.
     remainder = ""
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
@@ -90,6 +96,15 @@ class Twin(keras.layers.Layer):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
         self.built = True
 
+    def __call__(self, *args, **kwargs):
+        """As of a Keras layer, but what it returns is never the very tensor that it was given.
+
+        The gradient at a tensor is all that reaches it: relevance at this layer would hold that of its input's other takers.
+        """
+        given = {id(t) for t in tree.flatten((args, kwargs)) if tf.is_tensor(t)}
+        outputs = super().__call__(*args, **kwargs)
+        return tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
+
     @classmethod
     def supports(cls, inputs):
         """Whether it can stand in for an operation on these symbolic inputs, those that take relevance."""
@@ -97,7 +112,10 @@ class Twin(keras.layers.Layer):
 
     @classmethod
     def takers(cls, signals):
-        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools)."""
+        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools).
+
+        A twin with masks or gates among its inputs says no for them: layers that only feed those take no relevance.
+        """
         return signals
 
     @property
@@ -136,7 +154,8 @@ class Twin(keras.layers.Layer):
             relevance: relevance of the output.
 
         Returns:
-            Dict of scalars ("bias", "stabilizer"), in logit units, summed over the batch; empty where nothing is absorbed.
+            Dict of scalars by cause (see `tf_lrp.conservation.CAUSES`), in logit units, summed over the batch; empty where
+            nothing is absorbed.
         """
         return {}
 

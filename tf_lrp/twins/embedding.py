@@ -29,6 +29,8 @@ class _LookUp(Twin):
 class EmbeddingTwin(_LookUp):
     """y[..., :] = E[i[...], :] forward, R_i = sum_d R_y[..., d] backward."""
 
+    kinds = frozenset({"embedding"})
+
     def call(self, *inputs):
         axis = getattr(self.operation, "axis", -1)  # where one_hot puts its classes
         return self.look_up(inputs, lambda rank, _: [axis % rank])

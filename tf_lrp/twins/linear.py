@@ -22,6 +22,10 @@ class AffineTwin(Twin):
     def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, known=NOTHING, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
+        try:
+            affine.check(rule)
+        except ValueError as error:
+            raise ValueError(f"The layer {name!r} ({type(operation).__name__}) cannot take the rule: {error}.") from None
         super().__init__(operation, rule, name, dtype, arguments, takes)
         self.affine, self.nonnegative, self.known = affine, nonnegative, known
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables

@@ -6,8 +6,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.twins.activation import TRAINING_LAYERS
 from tf_lrp.twins.base import Twin
+from tf_lrp.twins.identities import only_in_training
 from tf_lrp.twins.propagation import evaluate
 
 
@@ -26,7 +26,7 @@ class PlainTwin(Twin):
             self.variable_owners = list(function.layers)  # lets Keras track the shared variables
 
     def run(self, inputs):
-        if isinstance(self.operation, TRAINING_LAYERS):
+        if only_in_training(self.operation):
             return inputs[0]
         numbers = all(x.dtype.is_floating for x in inputs)
         if self.function is None or not (numbers or "weights" in self.function.kinds):  # sums of positions stay integers

@@ -118,12 +118,19 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
 class MaxTwin(_MaximumTwin):
     """keras.ops.max: the largest value along axes."""
 
+    remainder = "bias"
+
     def candidates(self, inputs):
         (x,) = inputs
         axis, rank = self.operation.axis, x.shape.rank
         axes = list(range(rank)) if axis is None else [a % rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
         others = [a for a in range(rank) if a not in axes]
-        return tf.reshape(tf.transpose(x, others + axes), tf.concat([tf.gather(tf.shape(x), others), [-1]], 0))
+        found = tf.reshape(tf.transpose(x, others + axes), tf.concat([tf.gather(tf.shape(x), others), [-1]], 0))
+        initial = self.operation.initial
+        if initial is None:
+            return found
+        # A constant competes as well, and keeps what it wins.
+        return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
 
 
 @register_twin(*K.operation_classes("Min", "Amin"))
@@ -134,7 +141,7 @@ class MinTwin(MaxTwin):
 
 
 @register_twin(
-    L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
+    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
     *K.operation_classes("MaxPool", "AdaptiveMaxPool", "TopK"),
 )  # fmt: skip
 class WinnerTwin(Twin):
@@ -193,3 +200,7 @@ class MaxPoolingTwin(_MaxPoolingTwin):
             ]
             slices.append(tf.strided_slice(padded, begin, end, [1, *layer.strides, 1]))
         return tf.stack(slices, axis=-1)
+
+
+#: The twins above, whose winners alone take relevance.
+POOLING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin, MaxTwin, MinTwin, WinnerTwin)

@@ -14,7 +14,8 @@ from tf_lrp.twins.registry import register_twin
 
 
 @register_twin(
-    L.Multiply, K.Multiply, K.Divide, K.TrueDivide, K.Add, K.Subtract, Gated, *K.operation_classes("DivideNoNan"),
+    L.Multiply, K.Multiply, K.Divide, K.TrueDivide, K.Add, K.Subtract, L.Add, L.Subtract, Gated,
+    *K.operation_classes("DivideNoNan"),
 )  # fmt: skip
 class ProductTwin(Twin):
     """y = a b ...: those of the factors that take relevance share it evenly, each position by itself.
@@ -36,7 +37,9 @@ class ProductTwin(Twin):
         return with_relevance(self.compute(*inputs), takers, backward)
 
 
-@register_twin(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron"))
+@register_twin(
+    *K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
+)
 class MatmulTwin(Twin):
     """z = a b summed over the axes they share: R_a = 1/n a (R / z) b^T, where n of the factors take relevance."""
 
@@ -61,4 +64,4 @@ class MatmulTwin(Twin):
         # What arrives where the products cancel to 0 goes nowhere.
         z = self.compute(*inputs)
         quotient = Stabilizer().divide(relevance, z)
-        return {"stabilizer": tf.reduce_sum(tf.cast(relevance, tf.float64) - tf.cast(quotient * z, tf.float64))}
+        return {"zero_denominator": tf.reduce_sum(tf.cast(relevance, tf.float64) - tf.cast(quotient * z, tf.float64))}

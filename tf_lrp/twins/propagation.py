@@ -7,6 +7,7 @@ import contextlib
 import tensorflow as tf
 
 from tf_lrp.rules import identity, ones
+from tf_lrp.stabilizer import floor
 from tf_lrp.twins import denominators
 from tf_lrp.twins.base import NOTHING
 
@@ -105,12 +106,9 @@ class Propagation:
         """
         terms = self._terms()
         for term, z in zip(terms, self._sums_of(terms, relevance), strict=True):
-            addressed, sign = relevance, denominators.sign(term)
+            addressed, sign = self._addressed(term, relevance), denominators.sign(term)
             if self.only_positive:
                 sign = 1 if z is self.z else sign
-            elif term.where != "all":
-                chosen = self.z > 0 if term.where == "positive" else self.z < 0
-                addressed = tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
             with _after(relevance):
                 exact = self.cut_off and z is self.z
                 vanishing = self.only_positive and sign > 0
@@ -119,6 +117,13 @@ class Propagation:
                 else:
                     quotient = term.stabilizer.divide(addressed, z, sign, exact, vanishing)
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
+
+    def _addressed(self, term, relevance):
+        """The relevance of the outputs that the term speaks for."""
+        if term.where == "all" or self.only_positive:
+            return relevance
+        chosen = self.z > 0 if term.where == "positive" else self.z < 0
+        return tf.where(chosen, relevance, tf.zeros((), relevance.dtype))
 
     def propagate(self, relevance):
         """Relevance of the inputs, divided by those of which that is `Known`: a list of tensors shaped like them."""
@@ -129,7 +134,7 @@ class Propagation:
                 contributions = z if bias is None else z - bias
                 leftover = self.affine.spread(self.inputs, self.kernel, term.spread * (relevance - quotient * contributions))
                 total = _added(total, leftover)
-            for of_activation, of_kernel in term.parts:
+            for of_activation, of_kernel in term.numerators:
                 with _after(relevance):
                     shares = self._transposed(of_kernel, quotient)
                 if of_activation is not ones:
@@ -139,25 +144,46 @@ class Propagation:
         return total
 
     def absorbed(self, relevance):
-        """What biases and stabilizers keep of the relevance, summed over the batch: dict of scalars.
+        """What is kept of the relevance, by cause and summed over the batch: dict of float64 scalars.
 
-        float64; "bias" is sum_j quotient_j h(b_j); "stabilizer" what epsilon and vanished denominators keep. Both can be
-        negative.
+        Each term t of the rule has c_t R_j of an output to share, and hands on c_t R_j / stab(z_tj) of its z_tj - h(b_j).
+
+        - "bias": sum_tj c_t R_j / stab(z_tj) h(b_j);
+        - "zero_denominator": the shares c_t R_j of terms whose z_tj is 0, and R_j where no term speaks for z_j = 0;
+        - "stabilizer": what stab(z_tj) - z_tj keeps elsewhere;
+        - "formula": R_j less the shares of all terms, where coefficients do not add up to 1.
+
+        All of them can be negative: a term with a negative coefficient gains what it does not hand on.
         """
-        arrived = _total(relevance * self.z if self.divided else relevance)
-        by_bias, delivered = tf.zeros((), tf.float64), tf.zeros((), tf.float64)
+        arrived = relevance * self.z if self.divided else relevance
+        kept = dict.fromkeys(("bias", "zero_denominator", "stabilizer", "formula"), tf.zeros((), tf.float64))
+        if any(term.shares is not None for term in self._terms()):
+            # Numerators other than what the denominators sum: the formula does not conserve relevance.
+            of_inputs = zip(self.inputs, self.propagate(relevance), self.dividing, strict=True)
+            passed = sum(_total(x * share if divided else share) for x, share, divided in of_inputs)
+            return {**kept, "formula": _total(arrived) - passed}
         for term, quotient, z in self._fractions(relevance):
             bias = self._bias_of(term)
-            kept = tf.zeros((), tf.float64) if bias is None else _total(quotient * bias)
-            if term.spread:  # a part of both goes back to the inputs
-                contributions = _total(quotient * z) - kept
-                delivered += contributions + term.spread * (arrived - contributions)
-                kept *= 1 - term.spread
-                delivered += kept
-            else:
-                delivered += _total(quotient * z)
-            by_bias += kept
-        return {"bias": by_bias, "stabilizer": arrived - delivered}
+            missing = term.coefficient * self._addressed(term, arrived) - quotient * z
+            vanishes = tf.abs(z) < floor(z.dtype)
+            of_term = {
+                "bias": tf.zeros_like(z) if bias is None else quotient * bias,
+                "zero_denominator": tf.where(vanishes, missing, tf.zeros_like(z)),
+                "stabilizer": tf.where(vanishes, tf.zeros_like(z), missing),
+            }
+            for cause, lost in of_term.items():
+                kept[cause] += (1 - term.spread) * _total(lost)  # the rest goes back to the inputs
+        shares = {"all": 0.0, "positive": 0.0, "negative": 0.0}
+        for term in self._terms():
+            shares[term.where] += term.coefficient
+        kept["formula"] += (1 - shares["all"]) * _total(arrived)
+        if shares["positive"] or shares["negative"]:
+            at_zero = _total(tf.where(self.z == 0, arrived, tf.zeros_like(arrived)))
+            above = _total(tf.where(self.z > 0, arrived, tf.zeros_like(arrived)))
+            below = _total(tf.where(self.z < 0, arrived, tf.zeros_like(arrived)))
+            kept["formula"] -= at_zero + shares["positive"] * above + shares["negative"] * below
+            kept["zero_denominator"] += at_zero
+        return kept
 
 
 def evaluate(affine, inputs, dtype):

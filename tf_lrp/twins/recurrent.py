@@ -30,14 +30,14 @@ class RecurrentTwin(Twin):
 
     Args:
         operation, rule, name, dtype, arguments, takes: see `Twin`.
-        step: twin model of the cell, [x_t, *states] -> [y_t, *states].
+        step: `tf_lrp.graph.Rewritten` cell, whose model is [x_t, *states] -> [y_t, *states].
     """
 
-    remainder = "bias"
+    kinds = frozenset({"recurrent", "weights"})
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), step=None):
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.step = step
+        self.rewritten, self.step = step, step.model
 
     def call(self, *inputs):
         inputs = distinct(inputs)
@@ -63,6 +63,28 @@ class RecurrentTwin(Twin):
     def compute_output_spec(self, *inputs):
         spec = super().compute_output_spec(*inputs)
         return tree.flatten(spec) if self.operation.return_state else spec
+
+    def unrolled(self, inputs, relevance):
+        """What the cell's twin sees in a backward pass, with each step of each sample as a sample of its own.
+
+        Runs eagerly, for those who draw up a balance.
+
+        Args:
+            inputs: list of the input tensors.
+            relevance: list, of each output.
+
+        Returns:
+            (inputs of the cell's twin, relevance of its outputs, relevance of constant initial states, relevance of outputs
+            that a mask sets to zero): lists of tensors.
+        """
+        sequence, initial, mask = self._arguments(inputs)
+        x, allowed = self._time_first(sequence), None if mask is None else self._time_first(mask)
+        _, before, _ = self._forward(x, allowed, self._initial_states(sequence, initial))
+        steps = []
+        _, of_initial = self._backward(x, allowed, before, relevance[0], relevance[1:], steps)
+        values = [tf.reshape(t, [-1, *t.shape[2:]]) for t in (x, *before)]
+        arrived = [tf.concat(of_output, 0) for of_output in zip(*[results for results, _ in reversed(steps)], strict=True)]
+        return values, arrived, of_initial if initial is None else [], [lost for _, lost in steps]
 
     # -- arguments ----------------------------------------------------------------------------------------------------
 
@@ -144,8 +166,12 @@ class RecurrentTwin(Twin):
     def _state_shapes(self):
         return [tf.TensorShape(s.shape) for s in self.step.inputs[1:]]
 
-    def _backward(self, x, allowed, before, of_output, of_states):
-        """Relevance of x (T, N, ...) and of the initial states."""
+    def _backward(self, x, allowed, before, of_output, of_states, taken=None):
+        """Relevance of x (T, N, ...) and of the initial states.
+
+        Args:
+            taken: list that gets, for each step from the last, (relevance of what the cell returned, relevance of masked zeros).
+        """
         steps = x.shape[0] if self._unrolls(x) else tf.shape(x)[0]
         layer = self.operation
         if layer.return_sequences:
@@ -173,6 +199,8 @@ class RecurrentTwin(Twin):
                 # What was computed at a masked step is thrown away: output and state are those of the step before.
                 left = left if layer.zero_output_for_mask else arriving - passing
                 of_previous = [f + r - s for f, r, s in zip(of_previous, of_states, staying, strict=True)]
+            if taken is not None:
+                taken.append(([passing, *staying], arriving - passing - left))
             return n + 1, left, of_previous, of_x.write(t, found[0])
 
         of_x = self._array(x, x.shape[1:])

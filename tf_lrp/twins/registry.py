@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from tf_lrp.affine import registered
+from tf_lrp.kinds import KINDS
 
 _TWIN_OF_LAYER: dict[type, type] = {}
 
 
 def register_twin(*layer_classes):
     """Class decorator: nodes of these layer (or operation) classes get the decorated `Twin`.
+
+    Raises:
+        TypeError: if the twin's ``kinds`` are no set of words.
+        ValueError: if a kind is none of `tf_lrp.kinds.KINDS`.
 
     Example:
         >>> @tf_lrp.register_twin(MySwish)
@@ -17,6 +22,12 @@ def register_twin(*layer_classes):
     """
 
     def register(twin_class):
+        kinds = twin_class.kinds
+        if not isinstance(kinds, frozenset | set):
+            raise TypeError(f'{twin_class.__name__}.kinds is a set of words such as {{"dense", "weights"}}, got {kinds!r}.')
+        unknown = sorted(map(str, set(kinds) - set(KINDS)))
+        if unknown:
+            raise ValueError(f"{twin_class.__name__}.kinds are among {', '.join(KINDS)}; got {', '.join(unknown)}.")
         for layer_class in layer_classes:
             _TWIN_OF_LAYER[layer_class] = twin_class
         return twin_class

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tensorflow as tf
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
@@ -15,7 +16,7 @@ ROUTING_OPERATIONS = K.operation_classes(
     "ArraySplit", "Hsplit", "Vsplit", "Dsplit", "Unstack", "Swapaxes", "Moveaxis", "Flip", "Fliplr", "Flipud", "Roll", "Rot90",
     "Repeat", "Tile", "BroadcastTo", "Pad", "Ravel", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Slice", "Where",
     "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "PadImages", "CropImages", "Append", "View", "SliceUpdate",
-    "Sort",
+    "Sort", "Rearrange",
 )  # fmt: skip
 
 
@@ -27,13 +28,48 @@ ROUTING_LAYERS = (
     *ROUTING_OPERATIONS, K.Sized, MergeTime, SplitTime,
 )  # fmt: skip
 
+#: Those of them that may put in values of their own, or values of more than one tensor in the place of each other.
+INSERTING_LAYERS = (
+    L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.CenterCrop,
+    *K.operation_classes(
+        "Pad", "Diag", "Diagflat", "Tril", "Triu", "Where", "Unfold", "ExtractPatches", "PadImages", "SliceUpdate", "View",
+    ),
+)  # fmt: skip
 
-@register_twin(*ROUTING_LAYERS)
+#: Operations with operands that may be constants; the others fill in zeros or one value.
+_WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate")
+
+
+#: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and smooth maxima,
+#: which share as the sum of exponentials that they are the logarithm of (their softmax).
+SHARING_OPERATIONS = K.operation_classes(
+    "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Nanmedian", "Nanquantile", "Nanpercentile",
+    "Logsumexp", "Logaddexp", "Logaddexp2",
+)  # fmt: skip
+
+
+@register_twin(*ROUTING_LAYERS, *SHARING_OPERATIONS)
 class RoutingTwin(Twin):
     """Each output is a copy of one input or a constant; what arrives at padding is dropped."""
 
     rules = (Pass,)
-    remainder = "padding"
+
+    @property
+    def remainder(self):
+        return "bias" if isinstance(self.operation, _WITH_CONSTANTS) else "padding"
 
     def call(self, *inputs):
         return self.compute(*inputs)
+
+
+@register_twin(*K.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
+class PlacingTwin(RoutingTwin):
+    """Values that go to places, perhaps given among the inputs. Where TensorFlow lets equal maxima share, they share."""
+
+    def call(self, *inputs):
+        return self.compute(*[_as_places(x, t.dtype) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
+
+
+def _as_places(x, dtype):
+    """Integers that come from the model's inputs are carried as floats."""
+    return tf.cast(x, dtype) if "int" in dtype and x.dtype.is_floating else x

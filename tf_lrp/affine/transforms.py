@@ -1,0 +1,178 @@
+"""Linear functions whose weights are fixed and lie inside an operation: Fourier transforms, sums over segments, warped images.
+
+They can be applied, but their weights cannot be had one by one. So relevance is shared by contribution alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+
+import keras
+import tensorflow as tf
+from keras import tree
+
+from tf_lrp import keras_internals as K
+from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.affine.contraction import Product
+from tf_lrp.affine.elementwise import BatchNormalization
+from tf_lrp.operations import ComplexPart
+from tf_lrp.rules import Rule, ZRule, identity
+
+#: Operation class -> the argument (or arguments) of its ``call`` in which it is linear.
+_LINEAR_IN = {
+    operation_class: argument
+    for argument, names in {
+        "x": ("IRFFT", "ISTFT", "Fold", "ExtractSequences"),
+        "data": ("SegmentSum",),
+        "values": ("Scatter",),
+        "images": ("RGBToGrayscale", "AffineTransform", "PerspectiveTransform", "GaussianBlur", "ScaleAndTranslate", "SobelEdges"),
+        "inputs": ("MapCoordinates",),
+        "b": ("Solve", "SolveTriangular", "Lstsq"),
+    }.items()
+    for operation_class in K.operation_classes(*names)
+}  # fmt: skip
+
+
+class Transform(Affine):
+    """z = kernel f(x) + f(0), where f is affine; the kernel is the number 1."""
+
+    kinds = frozenset({"transform"})
+    default_rule = ZRule()
+
+    @classmethod
+    def describes(cls, operation, call):
+        linear = cls.linear_arguments(operation, call)
+        others = [t for t in call.inputs if not any(t is x for x in linear)]
+        # Places, as indices of segments, may come from the inputs; what is linear in each of two factors is a product.
+        return bool(linear) and not any("float" in t.dtype for t in others)
+
+    @classmethod
+    def linear_arguments(cls, operation, call):
+        """The KerasTensors in which the operation is linear."""
+        given = inspect.signature(operation.call).bind(*call.args, **call.kwargs).arguments
+        found = tree.flatten(given[_LINEAR_IN[type(operation)]])
+        return [t for t in found if isinstance(t, keras.KerasTensor)]
+
+    def __init__(self, operation, call=None):
+        super().__init__(operation)
+        self.call = call
+        linear = self.linear_arguments(operation, call)
+        self.types = [None if any(t is x for x in linear) else t.dtype for t in call.inputs]
+
+    @property
+    def layers(self):
+        return ()
+
+    def check(self, rule):
+        by_contribution = type(rule).terms is Rule.terms or all(
+            term.parts == ((identity, identity),) and not term.spread for term in rule.terms(nonnegative=False)
+        )
+        if not by_contribution:
+            raise ValueError(
+                f"it is a linear function whose weights are fixed and not at hand one by one: it takes the rules ZRule, Epsilon "
+                f"(with bias_factor=0), Pass where one input has the shape of the output, or Stop; got {rule}"
+            )
+
+    def kernel(self, dtype):
+        return tf.ones((), dtype)
+
+    def bias(self, inputs, kernel):
+        return self._run([tf.zeros_like(x) for x in inputs], inputs) if self._has_offset() else None
+
+    def apply(self, inputs, kernel):
+        z = self._run(inputs, inputs)
+        if self._has_offset():
+            z -= self._run([tf.zeros_like(x) for x in inputs], inputs)
+        return kernel * z
+
+    def _has_offset(self):
+        """Whether what lies outside an image is a number other than 0."""
+        return getattr(self.layer, "fill_mode", "constant") == "constant" and bool(getattr(self.layer, "fill_value", 0))
+
+    def _run(self, values, inputs):
+        """f, with ``values`` in the place of the inputs it is linear in."""
+        leaves = iter(
+            x if dtype is None else tf.cast(given, dtype) for x, given, dtype in zip(values, inputs, self.types, strict=True)
+        )
+        args, kwargs = tree.map_structure(
+            lambda leaf: next(leaves) if isinstance(leaf, keras.KerasTensor) else leaf, (self.call.args, self.call.kwargs)
+        )
+        return tf.cast(self.layer.call(*args, **kwargs), values[0].dtype)
+
+
+affine_for(*_LINEAR_IN)(Transform)
+
+
+@affine_for(ComplexPart)
+class FourierPart(Transform):
+    """The real or the imaginary part of a Fourier transform, linear in the real and the imaginary part of what it is given."""
+
+    @classmethod
+    def linear_arguments(cls, operation, call):
+        return call.inputs
+
+
+@affine_for(K.SizedSum)
+class SumToSize(Transform):
+    """A sum over segments, or scattered values, where the length of the result is known when the graph runs."""
+
+    @classmethod
+    def linear_arguments(cls, operation, call):
+        names = list(inspect.signature(operation.function).parameters)
+        operand = names[operation.operand]
+        given = dict(zip(names, call.args, strict=False)) | call.kwargs
+        return [given[operand]] if isinstance(given[operand], keras.KerasTensor) else []
+
+
+@affine_for(*K.operation_classes("ScatterUpdate"))
+class ScatterAdd(Transform):
+    """Values added to entries of a tensor, by keras.ops.scatter_update(reduction="add")."""
+
+    @classmethod
+    def describes(cls, operation, call):
+        return operation.reduction == "add" and super().describes(operation, call)
+
+    @classmethod
+    def linear_arguments(cls, operation, call):
+        given = inspect.signature(operation.call).bind(*call.args, **call.kwargs).arguments
+        return [t for t in (given["inputs"], given["updates"]) if isinstance(t, keras.KerasTensor)]
+
+
+@affine_for(*K.operation_classes("Vdot", "Cross", "Correlate"))
+class ProductFunction(Product):
+    """Products with an array of weights that are linear in both."""
+
+
+@affine_for(*K.operation_classes("BatchNorm"))
+class BatchNormalizationFunction(BatchNormalization):
+    """keras.ops.batch_normalization, whose statistics are arguments."""
+
+    @classmethod
+    def describes(cls, operation, call):
+        return len(call.inputs) == 1  # with statistics of the batch it is opened
+
+    def __init__(self, operation, call=None):
+        super().__init__(operation, call)
+        self.operation = operation
+        self.layer = _Statistics(operation, inspect.signature(operation.call).bind(*call.args, **call.kwargs).arguments)
+
+    @property
+    def layers(self):
+        return ()
+
+    @property
+    def activation(self):
+        return None
+
+    def output_spec(self, *args, **kwargs):
+        return self.operation.compute_output_spec(*args, **kwargs)
+
+
+class _Statistics:
+    """The arguments of keras.ops.batch_normalization by the names that they have in the layer."""
+
+    def __init__(self, operation, given):
+        self.axis, self.epsilon = operation.axis, operation.epsilon
+        self.moving_mean, self.moving_variance = given["mean"], given["variance"]
+        self.gamma, self.beta = given.get("scale"), given.get("offset")
+        self.scale, self.center = self.gamma is not None, self.beta is not None
