@@ -6,6 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
+import numpy as np
+import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine import Affine
@@ -152,6 +154,12 @@ def pruned(graph):
             kept.append(node)
             needed.update(id(t) for t in node.inputs)
     return replace(graph, nodes=tuple(reversed(kept)))
+
+
+def constants_in(structure):
+    """The numbers, arrays and variables in a nested structure. (Among the numbers may be axes and lengths.)"""
+    kinds = int | float | np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, kinds) and not isinstance(leaf, bool)]
 
 
 def tensors_in(structure):
