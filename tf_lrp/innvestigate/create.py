@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 import warnings
@@ -17,6 +16,7 @@ from tf_lrp.explainer import Explainer
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import gather
 from tf_lrp.methods.decompositions import LRP
+from tf_lrp.names import meant
 from tf_lrp.presets import Preset
 
 _MODES = ("max_activation", "index", "all")
@@ -197,9 +197,8 @@ def _rule(rule):
         return rule
     if isinstance(rule, str) and rule in _RULES:
         return _RULES[rule]
-    near = difflib.get_close_matches(str(rule), _RULES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"A rule is one of {', '.join(_RULES)}, or a rule from tf_lrp.rules; got {rule!r}.{hint}")
+    known = ", ".join(_RULES)
+    raise ValueError(f"A rule is one of {known}, or a rule from tf_lrp.rules; got {rule!r}.{meant(rule, _RULES, n=1)}")
 
 
 def _input_rule(rule):
@@ -331,8 +330,7 @@ def create_analyzer(
         how["reverse_check_finite"] = reverse_check_finite
         return [create_analyzer(each, model, **how) for each in name]
     if name not in _ANALYZERS:
-        near = difflib.get_close_matches(str(name), _ANALYZERS, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = meant(name, _ANALYZERS, cutoff=0.4)
         raise KeyError(f"There is no analyzer {name!r}.{hint} The names are: {', '.join(_ANALYZERS)}.")
     if neuron_selection_mode not in _MODES:
         raise ValueError(f"neuron_selection_mode is one of {', '.join(_MODES)}; got {neuron_selection_mode!r}.")
