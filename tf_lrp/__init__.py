@@ -7,7 +7,9 @@ __version__ = "0.1.0"
 # Imported when first used (PEP 562): TensorFlow takes seconds, and `tf-lrp --help` needs none of it.
 _HOMES = {
     "Analyzer": "analyzer",
+    "NotAnalyzeableModelException": "innvestigate",
     "create_analyzer": "innvestigate",
+    "model_wo_output_activation": "innvestigate",
     "model_wo_softmax": "innvestigate",
     "Preset": "presets",
     "Stabilizer": "stabilizer",

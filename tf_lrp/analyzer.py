@@ -8,6 +8,7 @@ from tf_lrp import conservation, neurons, preset_json, tables
 from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
+from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.presets import as_preset
 
 
@@ -55,6 +56,7 @@ class Analyzer(Explainer):
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        warn_of_missing_kernels(graph, jit_compile)
         if strip_softmax:
             warn_of_probabilities(graph)
         self._rewritten = rewrite(graph, self.preset, model.name)

@@ -12,6 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
+from PIL import Image, UnidentifiedImageError
 
 from tf_lrp import model_zoo, neurons
 from tf_lrp.analyzer import Analyzer
@@ -54,6 +55,7 @@ def load(model, weights=None, class_file=None, preparation=None, size=None, stru
         ValueError: no such network or file, no classifier of pictures, or options that do not fit it.
         OSError: files that cannot be read, weights that cannot be downloaded.
     """
+    _check_kind(model)
     read = _from_file if is_file_name(model) else _from_zoo
     network, sides, prepared, names = read(model, weights, preparation, size)
     outputs = [tuple(tensor.shape) for tensor in network.outputs]
@@ -116,6 +118,7 @@ def load_model(model, weights=None):
     Returns:
         (keras.Model, list of names or None).
     """
+    _check_kind(model)
     if is_file_name(model):
         return _network_of(model, weights), None
     known = _known(model, weights)
@@ -127,6 +130,31 @@ def is_file_name(model):
     return Path(model).suffix.lower() in (".keras", ".h5", ".hdf5")
 
 
+def _check_kind(model):
+    """Raises ValueError for files and folders that are there, but hold no Keras model."""
+    if model.lower() in map(str.lower, model_zoo.names()):
+        return
+    path, wanted = Path(model), "--model takes what model.save wrote, FILE.keras or FILE.h5, or a network of the zoo."
+    if path.is_dir() and ((path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file()):
+        raise ValueError(
+            f"{model!r} is a SavedModel, which holds TensorFlow's operations, and no layers that rules could be given to. Save "
+            f"the Keras model itself, model.save('model.keras'). {wanted}"
+        )
+    if path.is_dir():
+        raise ValueError(f"{model!r} is a folder, and no Keras model. {wanted}")
+    if path.is_file():
+        try:
+            with Image.open(path) as picture:
+                raise ValueError(
+                    f"{model!r} is a picture ({picture.format}), and no Keras model: pictures are named without an option. "
+                    f"{wanted}"
+                )
+        except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
+            pass
+        if not is_file_name(model):
+            raise ValueError(f"{model!r} is no Keras model by its name. {wanted}")
+
+
 def _network_of(path, weights):
     if not Path(path).is_file():
         raise ValueError(f"There is no model file {path!r}: give a file that model.save wrote, or a network of the zoo.")
@@ -134,6 +162,11 @@ def _network_of(path, weights):
         network = keras.models.load_model(path, compile=False)
     except Exception as error:  # Keras raises all kinds
         raise ValueError(f"{path!r} could not be loaded as a Keras model: {error}") from error
+    if not network.built or not getattr(network, "inputs", None):
+        raise ValueError(
+            f"The model in {path!r} has no shapes yet, and so no weights: add a keras.Input as its first layer, or call "
+            "model.build(input_shape) or the model itself on a batch, before model.save."
+        )
     if weights is not None:
         if not Path(weights).is_file():
             raise ValueError(f"There is no weights file {weights!r}: give a .npz or .weights.h5 file.")

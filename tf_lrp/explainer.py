@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import time
 
@@ -15,6 +14,7 @@ from tf_lrp import keras_internals, neurons
 from tf_lrp.explanation_layer import ExplanationLayer
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.inputs import InputSpec
+from tf_lrp.names import meant
 
 #: Backward passes of one forward pass that are laid out in one graph; more are run in portions of this size.
 _TARGETS_AT_ONCE = 16
@@ -349,10 +349,10 @@ class Explainer:
         """The names of layers, if there are such."""
         for name in names:
             if name not in self._results:
-                near = difflib.get_close_matches(str(name), self._results, n=3, cutoff=0.5)
-                hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
                 raise ValueError(
-                    f"There is no layer {name!r} below the explained outputs.{hint} The layers are: {', '.join(self._results)}."
+                    f"There is no layer {name!r} below the explained outputs.{meant(name, self._results)} The model's "
+                    f"{len(self._results)} layers go from {next(iter(self._results), None)!r} to "
+                    f"{next(reversed(self._results), None)!r}; model.summary() shows them."
                 )
         return names
 

@@ -14,7 +14,6 @@ relevance of any size neither overflows nor vanishes.
 This module needs NumPy, Pillow and (for its colour tables and its font) matplotlib; neither TensorFlow nor Keras.
 """
 
-import difflib
 import functools
 import math
 from pathlib import Path
@@ -22,6 +21,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tf_lrp.names import meant
 from tf_lrp.sheet import as_image, grid
 
 __all__ = ["channel_sum", "colormaps", "grid", "normalize", "overlay", "save", "to_rgb"]
@@ -237,7 +237,7 @@ def _known_colormap(name):
     if str(name) in matplotlib.colormaps:
         hint = "It does not diverge: without a neutral centre, zero would look like evidence."
     else:
-        hint = f"Nearest: {', '.join(difflib.get_close_matches(str(name), known, cutoff=0.5)) or 'none'}."
+        hint = meant(name, known).strip()
     raise ValueError(f"Not a diverging colour map: {name!r}. {hint} Known: {', '.join(known)}.")
 
 

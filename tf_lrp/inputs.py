@@ -84,9 +84,12 @@ class InputSpec:
                 "a single sample needs a batch axis, x[None]."
             )
         if array.ndim != len(expected) or not _fits(array.shape[1:], expected[1:]):
-            raise ValueError(f"The input {tensor.name!r} needs shape {shown}, got {array.shape}.")
+            raise ValueError(
+                f"The input {tensor.name!r} needs shape {shown}, got {array.shape}.{self._advice(array.shape, expected)}"
+            )
         if expected[0] is not None and len(array) != expected[0]:
-            raise ValueError(f"The model was built for batches of {expected[0]}, got {len(array)} samples.")
+            advice = self._advice(array.shape, expected)
+            raise ValueError(f"The model was built for batches of {expected[0]}, got {len(array)} samples.{advice}")
         if not len(array):
             raise ValueError(f"The input {tensor.name!r} holds no samples (shape {array.shape}): there is nothing to explain.")
         array = array.astype(tensor.dtype, copy=False)
@@ -104,9 +107,19 @@ class InputSpec:
         for leaf, tensor in zip(leaves, self.tensors, strict=True):
             value = tf.cast(leaf, tensor.dtype) if tf.is_tensor(leaf) else tf.convert_to_tensor(leaf, tensor.dtype)
             if not value.shape.is_compatible_with(tensor.shape):
-                raise ValueError(f"The input {tensor.name!r} needs shape {tuple(tensor.shape)}, got {tuple(value.shape)}.")
+                got, expected = tuple(value.shape), tuple(tensor.shape)
+                advice = self._advice(got, expected)
+                raise ValueError(f"The input {tensor.name!r} needs shape {expected}, got {got}.{advice}")
             converted.append(value)
         return converted
+
+    def _advice(self, got, expected):
+        """How a model is explained for other numbers of samples, or lengths, than it was built for: it may take them."""
+        if len(got) != len(expected) or (len(expected) > 1 and not _fits(got[-1:], expected[-1:])):
+            return ""
+        free = tuple(e if e == g else None for e, g in zip(expected[1:-1], got[1:-1], strict=True)) + expected[1:][-1:]
+        given = f"keras.Input({free})" if len(self.tensors) == 1 else f"[... keras.Input({free}) ...]"
+        return f" If the model takes that as well, say so: Analyzer(model, inputs={given})."
 
     def pack(self, leaves):
         """A flat list in the model's own structure."""

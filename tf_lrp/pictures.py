@@ -5,10 +5,12 @@ Needs NumPy and Pillow only.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import os
 import re
+import threading
 import warnings
 from pathlib import Path
 
@@ -27,22 +29,55 @@ class UnreadablePictureError(ValueError):
     """A file that holds no picture; the message says what is wrong with it, without its name."""
 
 
-def read(path):
+class TooManyPixelsError(UnreadablePictureError):
+    """A picture that is larger than a picture may be; ``pixels`` it has, as far as that is known."""
+
+    def __init__(self, pixels, limit):
+        of_it = f"{pixels:,} pixels" if pixels else "pixels"
+        super().__init__(
+            f"it has {of_it}, more than the {limit:,} that are read, as a small file can hold a picture that fills the memory"
+        )
+        self.pixels = pixels
+
+
+#: Pillow's limit is there for all threads.
+_limit = threading.Lock()
+
+
+@contextlib.contextmanager
+def _allowed(max_pixels):
+    """Pillow reads pictures of up to so many pixels; None: of its own limit, 178,956,970."""
+    if max_pixels is None:
+        yield
+        return
+    with _limit:
+        before = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = max_pixels / 2  # it warns from there, and refuses from twice as many
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = before
+
+
+def read(path, max_pixels=None):
     """A picture as people see it: upright, in RGB, on white where it is transparent; the first frame of an animation.
 
     Args:
         path: file in any format that Pillow reads. 16-bit grey is scaled to 8 bits, floats are taken as 0..1 or 0..255.
+        max_pixels: pixels from which a picture is refused. None: Pillow's limit, 178,956,970; slides of pathology have more,
+            and take 3 bytes each.
 
     Returns:
         PIL.Image in RGB.
 
     Raises:
+        TooManyPixelsError: more than ``max_pixels``.
         UnreadablePictureError: no such file, no picture, or a damaged one.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a huge or slightly odd picture is explained all the same
-            with Image.open(path) as image:
+            with _allowed(max_pixels), Image.open(path) as image:
                 image.load()
                 return _to_rgb(ImageOps.exif_transpose(image))
     except FileNotFoundError:
@@ -51,6 +86,10 @@ def read(path):
         raise UnreadablePictureError("this is a folder, not a picture; name the pictures in it") from None
     except Image.UnidentifiedImageError:
         raise UnreadablePictureError("not a picture in any format that Pillow reads") from None
+    except Image.DecompressionBombError as error:
+        pixels = re.search(r"\((\d+) pixels\)", str(error))
+        limit = 2 * Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+        raise TooManyPixelsError(pixels and int(pixels[1]), limit) from None
     except Exception as error:  # decoders raise anything at all on damaged files
         raise UnreadablePictureError(str(error) or type(error).__name__) from error
 

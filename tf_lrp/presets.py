@@ -11,13 +11,13 @@ Sources of the named presets:
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from dataclasses import dataclass
 
 from tf_lrp import preset_json, select
 from tf_lrp import rules as R
 from tf_lrp.graph.facts import Facts
+from tf_lrp.names import meant
 
 #: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
 _POOLING_EPSILON = 1e-6
@@ -328,9 +328,7 @@ def preset(name, **parameters):
         ValueError: for an unknown name (suggesting near ones) or parameter (listing the known ones).
     """
     if name not in _NAMED:
-        near = difflib.get_close_matches(str(name), _NAMED, n=3, cutoff=0.4)
-        hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-        raise ValueError(f"There is no preset {name!r}. {hint}The presets are: {', '.join(_NAMED)}.")
+        raise ValueError(f"There is no preset {name!r}.{meant(name, _NAMED, cutoff=0.4)} The presets are: {', '.join(_NAMED)}.")
     known, _ = describe(name)
     unknown = sorted(set(parameters) - set(known))
     if unknown:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, opened
+from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, check_folder, opened
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
@@ -53,6 +53,7 @@ def _study(model, data, out, weights, classes, preprocess, size, limit, batch_si
 
     from tf_lrp.evaluation.study import Study
 
+    check_folder(out)
     network, dataset = opened(model, data, weights, classes, preprocess, size)
     with Progress(
         TextColumn("{task.description}", markup=False),

@@ -10,7 +10,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tf_lrp.cli.options import BatchSize, ClassNames, Size
+from tf_lrp.cli.options import BatchSize, ClassNames, Size, check_folder
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import (
@@ -105,6 +105,16 @@ def explain(
         ),
     ] = None,
     size: Size = None,
+    max_pixels: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Pictures of more pixels are refused, as they can fill the memory; 178956970 if left out. Slides of pathology "
+            "have more.",
+            show_default=False,
+        ),
+    ] = None,
     batch_size: BatchSize = 16,
     cmap: Annotated[
         str, typer.Option(metavar="NAME", help="Diverging colour map: bwr, seismic, RdBu_r, toolbox, jet ...")
@@ -135,7 +145,9 @@ def explain(
     with errors_end_the_command(debug):
         import_tensorflow()
         from tf_lrp import classifier, heatmap
-        from tf_lrp.pictures import Results, UnreadablePictureError, fit, read
+        from tf_lrp.pictures import Results, TooManyPixelsError, UnreadablePictureError, fit, read
+
+        check_folder(out)
 
         colours = {"cmap": cmap, "percentile": percentile}
         heatmap.to_rgb([[0.0]], **colours)  # complains before the long work
@@ -157,10 +169,11 @@ def explain(
         batch = []
         for path in queue[start : start + batch_size]:
             try:
-                batch.append((path, fit(read(path), network.size)))
+                batch.append((path, fit(read(path, max_pixels), network.size)))
             except UnreadablePictureError as error:
                 failed += 1
-                complain(f"{path} cannot be read: {error}", debug)
+                hint = f"; --max-pixels {error.pixels or 'N'} reads it" if isinstance(error, TooManyPixelsError) else ""
+                complain(f"{path} cannot be read: {error}{hint}", debug)
         if not batch:
             continue
         with errors_end_the_command(debug):  # the pictures are fine by now: what is wrong is an option

@@ -52,6 +52,15 @@ Size = Annotated[
 BatchSize = Annotated[int, typer.Option(min=1, metavar="N", help="Pictures that are explained at once.")]
 
 
+def check_folder(path):
+    """Raises ValueError if there cannot be a folder of this name, because there is a file."""
+    for place in (path, *path.parents):
+        if place.exists():
+            if not place.is_dir():
+                raise ValueError(f"--out names a folder, and {str(place)!r} is a file: name another.")
+            return
+
+
 def opened(model, data, weights, classes, preprocess, size):
     """(`classifier.Classifier`, `datasets.Dataset`): the network takes pictures of the size that the data have or are given."""
     from tf_lrp import classifier

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, opened
+from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, check_folder, opened
 from tf_lrp.cli.preset import preset_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
 
@@ -90,6 +90,7 @@ def tune(
         from tf_lrp import tuning
 
         metrics = metric or ["localization"]
+        check_folder(out)
         network, dataset = opened(model, data, weights, classes, preprocess, size)
         pictures = _pictures(dataset, network.size, limit + hold_out)
         if len(pictures) < limit + min(hold_out, 1):

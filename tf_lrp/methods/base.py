@@ -6,6 +6,7 @@ from tf_lrp.explainer import Explainer, output_names
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.heads import warn_of_probabilities
+from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.methods import checks
 from tf_lrp.twins import PlainTwin
 
@@ -24,6 +25,7 @@ class Method(Explainer):
 
     def __init__(self, model, *, strip_softmax=True, fold_batchnorm=True, inputs=None, check=True, **options):
         self.graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        warn_of_missing_kernels(self.graph, options.get("jit_compile"))
         if strip_softmax:
             warn_of_probabilities(self.graph)
         if check:

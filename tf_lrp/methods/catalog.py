@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -17,6 +16,7 @@ from tf_lrp.methods.patterns import PatternAttribution, PatternNet
 from tf_lrp.methods.rectified import DeconvNet, GuidedBackprop
 from tf_lrp.methods.smooth import SmoothGrad
 from tf_lrp.methods.trivial import Input, Random
+from tf_lrp.names import meant
 
 
 @dataclass(frozen=True)
@@ -175,8 +175,7 @@ def explainer(name, model, **parameters):
         options = {key: parameters.pop(key) for key in list(parameters) if key not in known}
         return Analyzer(model, presets.preset(name, **parameters), **options)
     if name not in _METHODS:
-        near = difflib.get_close_matches(str(name), names(), n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = meant(name, names(), cutoff=0.4)
         raise ValueError(f"There is no preset or method {name!r}.{hint} There are: {', '.join(names())}.")
     return _METHODS[name](model, **parameters)
 

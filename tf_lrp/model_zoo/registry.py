@@ -1,6 +1,5 @@
 """What the zoo holds: names, pictures in, models out."""
 
-import difflib
 import inspect
 import os
 import sys
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 
 from tf_lrp import npz
+from tf_lrp.names import meant
 
 from . import networks, shapes, weight_files
 
@@ -92,11 +92,9 @@ def entry(name):
         raise ValueError(f"The zoo expects the name of a network, a str; got {type(name).__name__}.")
     by_lower_case = {known.lower(): known for known in names()}
     if name.lower() not in by_lower_case:
-        near = difflib.get_close_matches(name.lower(), by_lower_case, n=3, cutoff=0.5)
-        hint = f"Did you mean {' or '.join(repr(by_lower_case[n]) for n in near)}?" if near else ""
         raise ValueError(
-            f"The zoo has no network {name!r}. {hint} It has {', '.join(_OWN)} and the models of keras.applications; "
-            "tf_lrp.model_zoo.names() lists them all."
+            f"The zoo has no network {name!r}.{meant(name, names())} It has {', '.join(_OWN)} and the models of "
+            "keras.applications; tf_lrp.model_zoo.names() lists them all."
         )
     name = by_lower_case[name.lower()]
     return _OWN[name] if name in _OWN else _application_entry(name)

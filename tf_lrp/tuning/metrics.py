@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import numpy as np
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.evaluation import localization, perturbation
 from tf_lrp.methods.gradient import Gradient
+from tf_lrp.names import meant
 from tf_lrp.tuning.data import check
 
 #: "faithfulness" replaces a picture's 8 x 8 patches, 4 at a time: every step is a forward pass of every picture.
@@ -127,9 +127,7 @@ def metrics_of(given):
 def _metric(given):
     if isinstance(given, str):
         if given not in METRICS:
-            near = difflib.get_close_matches(given, METRICS, n=2, cutoff=0.5)
-            hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
-            raise ValueError(f"There is no metric {given!r}. {hint}The metrics are: {', '.join(METRICS)}.")
+            raise ValueError(f"There is no metric {given!r}.{meant(given, METRICS)} The metrics are: {', '.join(METRICS)}.")
         return METRICS[given]
     if not callable(given):
         raise TypeError(f"A metric is a name or a function (explainer, data) -> float; got {type(given).__name__}: {given!r}.")

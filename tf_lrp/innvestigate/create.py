@@ -1,32 +1,31 @@
-"""iNNvestigate's names and arguments, on Keras 3.
-
-    import tf_lrp as innvestigate
-
-    analyzer = innvestigate.create_analyzer("lrp.sequential_preset_a_flat", innvestigate.model_wo_softmax(model))
-    relevance = analyzer.analyze(x)
-
-docs/from-innvestigate.md lists where results differ on purpose.
-"""
+"""What each of iNNvestigate's names builds."""
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
+import warnings
 
-import keras
+import numpy as np
+from keras import tree
 
-from tf_lrp import keras_internals, methods, select
+from tf_lrp import methods, select
 from tf_lrp import rules as R
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explainer import Explainer
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import gather
 from tf_lrp.methods.decompositions import LRP
+from tf_lrp.names import meant
 from tf_lrp.presets import Preset
 
 _MODES = ("max_activation", "index", "all")
 _FUSE_MODES = ("one_linear", "two_linear")
+
+#: What its analyzers can be told about the backward pass itself, and does not change their results; nothing to tell here.
+_DEBUGGING = ("reverse_verbose", "reverse_check_min_max_values", "reverse_keep_tensors", "reverse_reapply_on_copied_layers")
+#: The same, where results change.
+_CHANGING = ("reverse_clip_values", "reverse_project_bottleneck_layers")
 
 #: Their rules without a stabilizer; biases in alpha-beta split by sign.
 _RULES = {
@@ -58,8 +57,9 @@ class CreatedAnalyzer:
         neuron_selection_mode: "max_activation", "index" or "all".
     """
 
-    def __init__(self, name, explainer, neuron_selection_mode):
+    def __init__(self, name, explainer, neuron_selection_mode, check_finite=False):
         self.name, self.explainer, self.neuron_selection_mode = name, explainer, neuron_selection_mode
+        self._check_finite = check_finite
 
     def __getattr__(self, attribute):
         if attribute.startswith("__") or attribute == "explainer":
@@ -68,7 +68,10 @@ class CreatedAnalyzer:
 
     def analyze(self, X, neuron_selection=None, **options):
         """As `tf_lrp.Analyzer.analyze`; ``neuron_selection`` is for the mode "index" and needed there."""
-        return self.explainer.analyze(X, self._selected(neuron_selection), **options)
+        relevance = self.explainer.analyze(X, self._selected(neuron_selection), **options)
+        if self._check_finite and not all(np.isfinite(leaf).all() for leaf in tree.flatten(relevance)):
+            warnings.warn(f"The relevance by {self.name!r} is not finite everywhere.", stacklevel=2)
+        return relevance
 
     def __call__(self, X, neuron_selection=None, **options):
         """As `analyze`, with tensors."""
@@ -162,6 +165,8 @@ def _lrp(
 def _rules_of(rule, weighted):
     if not isinstance(rule, (list, tuple)):
         return [(select.all(), _rule(rule))]
+    if rule and isinstance(rule[0], tuple) and not weighted:
+        return [(select.all(), _rule(rule[-1][1]))]  # which meets no layer
     if not rule:
         raise ValueError("rule is an empty list: give a rule, or one for each layer with weights.")
     if isinstance(rule[0], tuple):
@@ -192,9 +197,8 @@ def _rule(rule):
         return rule
     if isinstance(rule, str) and rule in _RULES:
         return _RULES[rule]
-    near = difflib.get_close_matches(str(rule), _RULES, n=1)
-    hint = f" Did you mean {near[0]!r}?" if near else ""
-    raise ValueError(f"A rule is one of {', '.join(_RULES)}, or a rule from tf_lrp.rules; got {rule!r}.{hint}")
+    known = ", ".join(_RULES)
+    raise ValueError(f"A rule is one of {known}, or a rule from tf_lrp.rules; got {rule!r}.{meant(rule, _RULES, n=1)}")
 
 
 def _input_rule(rule):
@@ -293,6 +297,7 @@ def create_analyzer(
     neuron_selection_mode="max_activation",
     disable_model_checks=False,
     allow_lambda_layers=False,
+    reverse_check_finite=False,
     **arguments,
 ):
     """An analyzer by iNNvestigate's name.
@@ -306,6 +311,9 @@ def create_analyzer(
             (the whole output).
         disable_model_checks: whether the warnings about models outside a method's assumptions are left out.
         allow_lambda_layers: taken; whether a layer can be explained does not depend on it.
+        reverse_check_finite: whether ``analyze`` warns where relevance is not finite. The other ``reverse_...`` of iNNvestigate
+            are taken: those that print or keep what happens on the way warn that nothing is to be had, and those that change
+            results are refused.
         **arguments: of this analyzer, as in iNNvestigate 2.1 (``rule=``, ``epsilon=``, ``steps=`` ...), or options of
             `tf_lrp.Analyzer` such as ``batch_size``.
 
@@ -319,16 +327,32 @@ def create_analyzer(
     """
     if isinstance(name, (list, tuple)):
         how = {"neuron_selection_mode": neuron_selection_mode, "disable_model_checks": disable_model_checks, **arguments}
+        how["reverse_check_finite"] = reverse_check_finite
         return [create_analyzer(each, model, **how) for each in name]
     if name not in _ANALYZERS:
-        near = difflib.get_close_matches(str(name), _ANALYZERS, n=3, cutoff=0.4)
-        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        hint = meant(name, _ANALYZERS, cutoff=0.4)
         raise KeyError(f"There is no analyzer {name!r}.{hint} The names are: {', '.join(_ANALYZERS)}.")
     if neuron_selection_mode not in _MODES:
         raise ValueError(f"neuron_selection_mode is one of {', '.join(_MODES)}; got {neuron_selection_mode!r}.")
+    arguments = _without_reverse(arguments)
     _check_arguments(name, arguments)
     arguments = {"strip_softmax": False, "check": not disable_model_checks, **arguments}
-    return CreatedAnalyzer(name, _ANALYZERS[name](model, **arguments), neuron_selection_mode)
+    return CreatedAnalyzer(name, _ANALYZERS[name](model, **arguments), neuron_selection_mode, reverse_check_finite)
+
+
+def _without_reverse(arguments):
+    """The arguments without those that speak of iNNvestigate's own backward pass."""
+    wanted = [key for key in (*_DEBUGGING, *_CHANGING) if arguments.get(key)]
+    refused = [key for key in wanted if key in _CHANGING]
+    if refused:
+        raise ValueError(f"{', '.join(refused)} would change the relevance, and is not to be had here: leave it out.")
+    if wanted:
+        warnings.warn(
+            f"{', '.join(wanted)}: of no effect here. What happens on the way is told by analyzer.rules(), "
+            "analyzer.conservation(x) and analyze(x, layers=[...]).",
+            stacklevel=3,
+        )
+    return {key: value for key, value in arguments.items() if key not in (*_DEBUGGING, *_CHANGING)}
 
 
 #: What every analyzer takes besides its own arguments.
@@ -352,36 +376,3 @@ def _check_arguments(name, arguments):
     if unknown:
         own = ", ".join(sorted(known - _COMMON)) or "no arguments of its own"
         raise TypeError(f"{name!r} does not take {', '.join(unknown)}. It takes: {own}; and {', '.join(sorted(_COMMON))}.")
-
-
-def model_wo_softmax(model):
-    """A model that returns scores: the given one without the softmax at its output.
-
-    The layers are shared, but for a layer with a softmax of its own at the output, which gets a copy with the same weights.
-
-    Args:
-        model: a Sequential or Functional keras.Model with one output.
-
-    Raises:
-        ValueError: if there is no softmax at the output, or the model is neither.
-    """
-    advice = "Analyzer(model) and the methods in tf_lrp.methods leave a softmax out by themselves (strip_softmax=True)."
-    if not isinstance(model, keras.Model) or (keras_internals.functional_of(model) is None and model.built):
-        raise ValueError(f"model_wo_softmax takes a Sequential or Functional model, got {type(model).__name__}. {advice}")
-    if isinstance(model, keras.Sequential) and not model.built:
-        raise ValueError("The model is not built: add a keras.Input, or call model.build(input_shape).")
-    last = model.layers[-1]
-    is_softmax = isinstance(last, keras.layers.Softmax) or (
-        isinstance(last, keras.layers.Activation) and last.activation is keras.activations.softmax
-    )
-    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
-    if is_softmax:
-        return keras.Model(inputs, last.input, name=model.name)
-    if getattr(last, "activation", None) is not keras.activations.softmax:
-        raise ValueError(
-            f"There is no softmax at the output: the last layer is {last.name!r} ({type(last).__name__}). {advice}"
-        )
-    scores = type(last).from_config({**last.get_config(), "activation": "linear"})
-    model_of_scores = keras.Model(inputs, scores(last.input), name=model.name)
-    scores.set_weights(last.get_weights())
-    return model_of_scores

@@ -1,0 +1,56 @@
+"""Models without the activation at their output."""
+
+from __future__ import annotations
+
+import keras
+
+from tf_lrp import keras_internals
+
+
+def model_wo_softmax(model):
+    """A model that returns scores: the given one without the softmax at its output.
+
+    The layers are shared, but for a layer with a softmax of its own at the output, which gets a copy with the same weights.
+
+    Args:
+        model: a Sequential or Functional keras.Model with one output.
+
+    Raises:
+        ValueError: if there is no softmax at the output, or the model is neither.
+    """
+    return model_wo_output_activation(model, "softmax")
+
+
+def model_wo_output_activation(model, activation=None):
+    """A model without the activation at its output, as `model_wo_softmax`.
+
+    Args:
+        model: a Sequential or Functional keras.Model with one output.
+        activation: the name of the activation that is expected there, such as "sigmoid"; None for any but "linear".
+
+    Raises:
+        ValueError: if there is none, or another, or the model is neither.
+    """
+    advice = "Analyzer(model) and the methods in tf_lrp.methods leave a softmax out by themselves (strip_softmax=True)."
+    if not isinstance(model, keras.Model) or (keras_internals.functional_of(model) is None and model.built):
+        raise ValueError(f"model_wo_softmax takes a Sequential or Functional model, got {type(model).__name__}. {advice}")
+    if isinstance(model, keras.Sequential) and not model.built:
+        raise ValueError("The model is not built: add a keras.Input, or call model.build(input_shape).")
+    last = model.layers[-1]
+    found = (
+        "softmax"
+        if isinstance(last, keras.layers.Softmax)
+        else getattr(getattr(last, "activation", None), "__name__", "linear")
+    )
+    if found == "linear" or activation not in (None, found):
+        raise ValueError(
+            f"There is no {activation or 'activation'} at the output: the last layer is {last.name!r} "
+            f"({type(last).__name__}). {advice}"
+        )
+    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+    if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
+        return keras.Model(inputs, last.input, name=model.name)
+    scores = type(last).from_config({**last.get_config(), "activation": "linear"})
+    model_of_scores = keras.Model(inputs, scores(last.input), name=model.name)
+    scores.set_weights(last.get_weights())
+    return model_of_scores
