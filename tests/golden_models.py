@@ -46,6 +46,19 @@ def assert_agree(found, golden, dtype, bound):
     assert not too_far, f"off by more than {bound:g} of the maximum: {too_far}"
 
 
+def rounding(model, backward=False):
+    """What float32 may lose between the inputs of a model and its outputs, relative to the numbers that are summed.
+
+    Half an epsilon for each product in a sum, whatever the order in which a processor adds them up (Higham 2002, section
+    3.1), for one layer after the other; on the way back the sums run over a layer's outputs.
+    """
+    kernels = [w.shape for w in model.trainable_weights if len(w.shape) > 1]
+    products = sum(np.prod(shape[:-1]) for shape in kernels)
+    if backward:
+        products += sum(np.prod(shape) // shape[-2] for shape in kernels)
+    return float(products * np.finfo("float32").eps / 2)
+
+
 def assert_accounted(relevances, tested, excused):
     """That every relevance of an archive is either tested or excused with a reason, and that none of these is made up.
 

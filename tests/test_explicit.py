@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import reference
 import tensorflow as tf
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -12,16 +13,24 @@ SIZES = st.integers(1, 9)
 PADDING = st.sampled_from(["SAME", "VALID"])
 
 
-def check(function, *arrays, seed=0, tolerance=1e-5):
-    """The gradient of a function for a random one of its result: as TensorFlow's own operations, and lowered."""
+def check(function, *arrays, seed=0, tolerance=1e-5, matrix=None):
+    """The gradient of a function for a random one of its result: as TensorFlow's own operations, and lowered.
+
+    With ``matrix`` (inputs, outputs of one sample) the function is linear, and its gradient that of the matrix: not every
+    processor has TensorFlow's own.
+    """
     rng = np.random.default_rng(seed)
     with tf.Graph().as_default() as graph:
         inputs = [tf.compat.v1.placeholder("float32", a.shape, f"input_{n}") for n, a in enumerate(arrays)]
         y = function(*inputs)
-        start = tf.constant(rng.normal(size=y.shape).astype("float32"))
+        relevance = rng.normal(size=y.shape).astype("float32")
+        start = tf.constant(relevance)
         gradient = tf.identity(tf.gradients(y, inputs[0], start)[0], "gradient")
-    with tf.compat.v1.Session(graph=graph) as session:
-        expected = session.run(gradient, dict(zip(inputs, arrays, strict=True)))
+    if matrix is None:
+        with tf.compat.v1.Session(graph=graph) as session:
+            expected = session.run(gradient, dict(zip(inputs, arrays, strict=True)))
+    else:
+        expected = (relevance.reshape(len(relevance), -1) @ matrix.T).reshape(arrays[0].shape)
     lowered, feeds, results = lower(graph.as_graph_def(), [t.op.name for t in inputs], {"gradient": gradient.name})
     kinds = {op.type for op in lowered.get_operations()}
     assert not {k for k in kinds if k.endswith("Grad") or "BackpropInput" in k} - {"Conv2DBackpropInput"}
@@ -69,9 +78,11 @@ def test_convolution(height, width, size, stride, dilation, padding):
     assume(stride == 1 or dilation == 1)
     assume(padding == "SAME" or min(height, width) >= (size - 1) * dilation + 1)
     kernel = numbers(size, size, 3, 4)
-    check(lambda t: tf.nn.conv2d(t, kernel, stride, padding, dilations=dilation), numbers(2, height, width, 3))
+    x = numbers(2, height, width, 3)
+    matrix = reference.conv(kernel, None, x.shape[1:], (stride,) * 2, (dilation,) * 2, padding.lower()).weights
+    check(lambda t: tf.nn.conv2d(t, kernel, stride, padding, dilations=dilation), x, matrix=matrix)
     if stride == 1:  # which goes through batches of pieces where it is dilated
-        check(lambda t: tf.nn.convolution(t, kernel, 1, padding, dilations=dilation), numbers(2, height, width, 3))
+        check(lambda t: tf.nn.convolution(t, kernel, 1, padding, dilations=dilation), x, matrix=matrix)
 
 
 @pytest.mark.parametrize(

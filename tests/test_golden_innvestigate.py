@@ -123,11 +123,12 @@ def departs(net, method):
     return everywhere or ("sequential" in method and net != "d")  # d has no convolutions
 
 
-def tolerance(method):
+def tolerance(net, method, dtype):
     if method in _UNFOLDED:
         # It adds 1e-7 to (x - mean) y instead of y; its formula without that agrees with ours to 1e-10.
         return 1e-3  # measured: 7.1e-4
-    return 1e-5  # 2.2e-6 compared in float32, 6.3e-6 in float64
+    own = 0 if dtype == "float64" else golden_models.rounding(golden_models.innvestigate(net, dtype), backward=True)
+    return 1e-5 + own  # the error of its values, 6.3e-6 compared in float64, and that of ours, 2.3e-5 in the largest network
 
 
 def keys(method, net):
@@ -162,13 +163,13 @@ def split(departing):
 @pytest.mark.parametrize(("net", "method"), split(departing=False))
 def test_relevance(net, method, dtype):
     found, golden = relevances(net, dtype, method), golden_models.load(f"innvestigate_net_{net}")
-    golden_models.assert_agree(found, golden, dtype, tolerance(method))
+    golden_models.assert_agree(found, golden, dtype, tolerance(net, method, dtype))
 
 
 @pytest.mark.parametrize(("net", "method"), split(departing=True))
 def test_alpha_beta_departs_in_the_bias_alone(net, method, shared_golden):
     found, golden = relevances(net, "float64", method), golden_models.load(shared_golden / f"innvestigate_net_{net}.npz")
-    golden_models.assert_agree(found, golden, "float64", tolerance(method))
+    golden_models.assert_agree(found, golden, "float64", tolerance(net, method, "float64"))
 
 
 def relevance_keys(archive):
@@ -189,8 +190,10 @@ def test_every_array_of_the_original_is_accounted_for(net, shared_golden):
     golden_models.assert_accounted(original, tested, excused)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("net", NETS)
-def test_logits(net):
-    golden = golden_models.load(f"innvestigate_net_{net}")
-    logits = np.asarray(golden_models.innvestigate(net, "float32")(golden["x"]))
-    assert golden_models.error(logits, golden["logits"]) <= 1e-6
+def test_logits(net, dtype):
+    """Its float32 logits are rounded, and so are ours in float32."""
+    golden, model = golden_models.load(f"innvestigate_net_{net}"), golden_models.innvestigate(net, dtype)
+    roundings = 1 if dtype == "float64" else 2
+    assert golden_models.error(np.asarray(model(golden["x"])), golden["logits"]) <= roundings * golden_models.rounding(model)
