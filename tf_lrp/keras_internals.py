@@ -1,8 +1,9 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
 Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), where keras.random and preprocessing
-layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
-`_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
+layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a
+Functional model (`_inputs_struct`, `_outputs_struct`, `_functional`) and the operation classes behind
+``x + y`` and ``keras.ops``.
 """
 
 from __future__ import annotations
@@ -296,6 +297,7 @@ def _symbolic_sizes():
         replace_method(keras.KerasTensor, "__getitem__", in_this_thread(item_of, keras.KerasTensor.__getitem__))
         replace("shape", shape_of)
         replace("ndim", rank_of)
+        replace("is_tensor", lambda original: lambda x: isinstance(x, keras.KerasTensor) or original(x))
         replace("reshape", reshaping)
         for name, first in _SIZE_OF.items():
             if name != "reshape":

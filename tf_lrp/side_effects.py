@@ -1,4 +1,4 @@
-"""What a ``call`` does besides computing from its arguments: random numbers, losses, state. Explaining it leaves all as it is."""
+"""What a ``call`` does besides computing from its arguments (random numbers, losses, state), and leaving it undone."""
 
 from __future__ import annotations
 
@@ -156,6 +156,6 @@ def on_symbolic_tensors(data_layer):
     """A preprocessing layer that calls keras.ops in the place of its backend: a copy, which shares the variables."""
     layer = copy.copy(data_layer)
     own = {"random": keras.random, "name": "tensorflow", "_backend": "tensorflow"}
-    own |= {part: keras.ops for part in ("numpy", "nn", "core", "math", "linalg")}
+    own |= dict.fromkeys(("numpy", "nn", "core", "math", "linalg"), keras.ops)
     object.__setattr__(layer, "backend", _Namespace(keras.ops, **own))
     return layer

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
+from keras import ops
 
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
@@ -45,11 +46,21 @@ class Product(Contraction):
     """Matrix products."""
 
 
-@affine_for(*K.operation_classes("Conv", "ConvTranspose"))
+@affine_for(*K.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):
-    """keras.ops.conv, keras.ops.conv_transpose"""
+    """keras.ops.conv"""
 
     kinds = frozenset({"conv", "weights"})
+
+
+@affine_for(*K.operation_classes("ConvTranspose"))
+class TransposedConvolutionFunction(ConvolutionFunction):
+    """keras.ops.conv_transpose"""
+
+    def apply(self, inputs, kernel):
+        # By the function: the operation's own call gives its backend two arguments in each other's place.
+        names = ("strides", "padding", "output_padding", "data_format", "dilation_rate")
+        return ops.conv_transpose(*inputs, kernel, **{name: getattr(self.layer, name) for name in names})
 
 
 @affine_for(*K.operation_classes("DepthwiseConv"))

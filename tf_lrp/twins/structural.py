@@ -16,7 +16,7 @@ ROUTING_OPERATIONS = K.operation_classes(
     "ArraySplit", "Hsplit", "Vsplit", "Dsplit", "Unstack", "Swapaxes", "Moveaxis", "Flip", "Fliplr", "Flipud", "Roll", "Rot90",
     "Repeat", "Tile", "BroadcastTo", "Pad", "Ravel", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Slice", "Where",
     "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "PadImages", "CropImages", "Append", "View", "SliceUpdate",
-    "Sort", "Rearrange",
+    "Sort",
 )  # fmt: skip
 
 
