@@ -45,6 +45,7 @@ def public_layers():
 
 IDS = np.array([0, 0, 1, 2, 1, 1])
 WEIGHTS = numbers(6, 6)
+MATRIX = WEIGHTS + 3 * np.eye(6, dtype="float32")
 MOTION = np.array([1, 0.1, -0.3, 0, 1.1, 0.2, 0, 0], "float32")
 CORNERS = np.array([[[0, 0], [0, 3], [2, 0], [2, 3]]], "float32")
 
@@ -101,24 +102,26 @@ def _by_columns(f, x):
 
 FUNCTIONS = {
     **_each(
-        "abs absolute arctan arcsinh cbrt ceil celu cos cosh deg2rad elu erf erfc exp exp2 expm1 fabs floor gelu hard_shrink "
-        "hard_sigmoid hard_silu hard_swish hard_tanh i0 leaky_relu log_sigmoid nan_to_num negative rad2deg relu relu6 round selu "
-        "sigmoid sign silu sin sinc sinh soft_shrink softplus softsign sparse_plus sparse_sigmoid square squareplus swish tan "
-        "tanh tanh_shrink trunc softmax log_softmax sparsemax normalize rms_normalization layer_normalization stop_gradient copy "
-        "real conj conjugate imag angle glu convert_to_tensor fliplr flipud",
+        "abs absolute arctan arcsinh cbrt ceil celu cos cosh deg2rad elu erf erfc exp exp2 expm1 fabs floor gelu "
+        "hard_shrink hard_sigmoid hard_silu hard_swish hard_tanh i0 leaky_relu log_sigmoid nan_to_num negative "
+        "rad2deg relu relu6 round selu sigmoid sign silu sin sinc sinh soft_shrink softplus softsign sparse_plus "
+        "sparse_sigmoid square squareplus swish tan tanh tanh_shrink trunc softmax log_softmax sparsemax normalize "
+        "rms_normalization layer_normalization stop_gradient copy real conj conjugate glu convert_to_tensor fliplr "
+        "flipud",
         lambda f, x: f(x),
     ),
     **_each("log log10 log1p log2 reciprocal rsqrt sqrt", lambda f, x: f(_positive(x))),
     **_each("arccos arcsin arctanh erfinv", lambda f, x: f(_between(x))),
     **_each("arccosh", lambda f, x: f(1 + _positive(x))),
     **_each(
-        "amax amin average logsumexp max mean median min nanmax nanmean nanmedian nanmin nanprod nanstd nansum nanvar norm prod "
-        "ptp std sum var cumprod cumsum nancumprod nancumsum diff flip sort trapezoid",
+        "amax amin average logsumexp max mean median min nanmax nanmean nanmedian nanmin nanprod nanstd nansum nanvar norm "
+        "prod ptp std sum var cumprod cumsum nancumprod nancumsum diff flip sort trapezoid",
         lambda f, x: f(x, axis=1),
     ),
     **_each("quantile nanquantile", lambda f, x: f(x, 0.3, axis=1)),
     **_each("percentile nanpercentile", lambda f, x: f(x, 30.0, axis=1)),
     **_each("isfinite isinf isnan isneginf isposinf isreal logical_not signbit", lambda f, x: _times(x, f(x))),
+    **_each("imag angle", lambda f, x: _times(x, 1 + f(x))),
     **_each("ones_like zeros_like empty_like argsort", lambda f, x: _times(x, f(x))),
     **_each("argmax argmin nanargmax nanargmin count_nonzero all any", lambda f, x: _times(x, f(x, axis=1)[:, None])),
     **_each(
@@ -140,7 +143,7 @@ FUNCTIONS = {
     **_each("det logdet", lambda f, x: f(_squares(x))[:, None]),
     **_each("lu_factor slogdet eig eigh qr svd", lambda f, x: f(_squares(x))[0]),
     **_each("matrix_rank", lambda f, x: _times(x, f(_squares(x))[:, None, None])),
-    **_each("solve solve_triangular", lambda f, x: ops.transpose(f(numbers(6, 6) + 3 * np.eye(6, dtype="f"), ops.transpose(x[:, 0])))),
+    **_each("solve solve_triangular", lambda f, x: ops.transpose(f(MATRIX, ops.transpose(x[:, 0])))),
     "lstsq": lambda x: ops.transpose(ops.lstsq(numbers(6, 3), ops.transpose(x[:, 0]))),
     **_each("bartlett blackman hamming hanning", lambda f, x: x + ops.cast(f(6), "float32")),
     "kaiser": lambda x: x + ops.cast(ops.kaiser(6, 2.0), "float32"),
@@ -159,13 +162,14 @@ FUNCTIONS = {
     "argpartition": lambda x: _times(x, ops.argpartition(x[:, :1, 0], 0)),
     **_each("array_split split", lambda f, x: _all(f(x, 2, axis=1)[::-1])),
     "unstack": lambda x: _all(ops.unstack(x, axis=1)[::-1]),
-    **_each("hsplit vsplit dsplit", lambda f, x: _by_columns(lambda c: ops.concatenate(f(ops.transpose(c, (1, 0, 2)), 1), 0), x)),
+    **_each("hsplit dsplit", lambda f, x: _all(f(x, 2)[::-1])),
+    "vsplit": lambda x: _by_columns(lambda c: ops.concatenate(ops.vsplit(c, 2)[::-1], axis=0), x),
     **_each("hstack vstack dstack", lambda f, x: f([x, _rolled(x)])),
     "associative_scan": lambda x: ops.associative_scan(ops.add, x, axis=1),
-    "batch_normalization": lambda x: ops.batch_normalization(x, numbers(6), np.square(numbers(6)) + 0.5, -1, numbers(6), numbers(6)),
+    "batch_normalization": lambda x: ops.batch_normalization(x, WEIGHTS[0], WEIGHTS[1] ** 2 + 0.5, -1, WEIGHTS[2], WEIGHTS[3]),
     **_each("binary_crossentropy", lambda f, x: f(ops.sigmoid(_rolled(x)), ops.sigmoid(x))),
     **_each("categorical_crossentropy", lambda f, x: f(ops.softmax(_rolled(x)), ops.softmax(x))),
-    "sparse_categorical_crossentropy": lambda x: ops.sparse_categorical_crossentropy(ops.argmax(_rolled(x), axis=-1), ops.softmax(x)),
+    "sparse_categorical_crossentropy": lambda x: ops.sparse_categorical_crossentropy(ops.argmax(-x, axis=-1), ops.softmax(x)),
     "bincount": lambda x: x[:, 0] * ops.cast(ops.bincount(ops.abs(_integers(x[:, 0])), minlength=40)[:, :6], "float32"),
     "broadcast_to": lambda x: ops.broadcast_to(x[:, :1], (ops.shape(x)[0], 4, 6)),
     "cast": lambda x: ops.cast(x, "float32"),
@@ -262,7 +266,8 @@ FUNCTIONS = {
     "where": lambda x: ops.where(x > 0, x, 0.5 * x),
     # pictures
     **_each(
-        "image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur image.sobel_edges", lambda f, x: f(_image(x))
+        "image.rgb_to_grayscale image.rgb_to_hsv image.hsv_to_rgb image.gaussian_blur image.sobel_edges",
+        lambda f, x: f(_image(x)),
     ),
     "image.affine_transform": lambda x: ops.image.affine_transform(_image(x), MOTION[None], fill_value=0.5),
     "image.crop_images": lambda x: ops.image.crop_images(_image(x), 1, 0, target_height=2, target_width=2),
@@ -452,7 +457,7 @@ def _values(shape):
 
 
 def outcome(name, build):
-    """What is made of one model: {"rules": ...}, {"refused": sentence}, {"keras": why Keras does not run it} or {"wrong": ...}."""
+    """What is made of one model: {"rules": ...}, {"refused": sentence}, {"keras": why Keras does not run it}, or what is wrong."""
     import tf_lrp
 
     if LAYERS.get(name, ("", "example"))[1] == "":

@@ -54,7 +54,8 @@ def unroll(model, inputs=None):
         return _trace(model, (structure,), structure)
     except _CannotOpen as problem:
         raise UnsupportedLayerError(
-            f"The model {model.name!r} of class {type(model).__name__} could not be opened: {problem}"
+            f"The model {model.name!r} of class {type(model).__name__} could not be opened as it runs at inference "
+            f"(training=False): {problem}"
         ) from None
 
 
