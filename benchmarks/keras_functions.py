@@ -457,7 +457,7 @@ def _values(shape):
 
 
 def outcome(name, build):
-    """What is made of one model: {"rules": ...}, {"refused": sentence}, {"keras": why Keras does not run it}, or what is wrong."""
+    """What is made of one model: {"rules": ...}, {"refused": sentence}, {"keras": why Keras cannot run it}, {"wrong": what}."""
     import tf_lrp
 
     if LAYERS.get(name, ("", "example"))[1] == "":
