@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import argparse
 import functools
 import inspect
 import re
 import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -499,9 +501,86 @@ def _line(error):
     return lines[1] if lines[0].endswith("relevance rule:") else lines[0]
 
 
+# -- the page -----------------------------------------------------------------------------------------------------------
+
+TABLES = {"keras.ops": (FUNCTIONS, model_of_function), "keras.layers": (LAYERS, model_of_layer)}
+_AROUND = ("Flatten", "Dense")
+
+
+def kept_sections(page):
+    """The sections of this script in a page, which other parts of the page are written around."""
+    return "".join(f"\n## {title}\n{_section(page, title)}" for title in TABLES if f"## {title}\n" in page)
+
+
+def _section(page, title):
+    return page.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0].rstrip() + "\n"
+
+
+def section(title, results, command):
+    """What is made of each name, as text: explained by which rules, refused, or not run by Keras."""
+    import tensorflow as tf
+
+    explained = {name: r["rules"] for name, r in results.items() if "rules" in r}
+    refused = {name: r["refused"] for name, r in results.items() if "refused" in r}
+    rest = {name: r.get("keras") or f"**wrong**: {r['wrong']}" for name, r in results.items() if "keras" in r or "wrong" in r}
+    lines = [
+        "",
+        f"Run as `{command}`: a small model around each, with random weights and an input of both signs, under `z`; Keras "
+        f"{keras.__version__}, TensorFlow {tf.__version__}. Of {len(results)} names {len(explained)} are explained (the twin "
+        f"deviates by less than {TWIN:.0e}, and all relevance is accounted for), {len(refused)} are refused. In the examples "
+        f"of {len(rest)} there is nothing to explain, or Keras itself does not run them.",
+        "",
+        "| explained | by |",
+        "|---|---|",
+    ]
+    groups = {}
+    for name, rules in explained.items():
+        groups.setdefault(_way(name, rules), []).append(f"`{name}`")
+    lines += [f"| {', '.join(names)} | {way} |" for way, names in sorted(groups.items(), key=lambda g: (-len(g[1]), g[0]))]
+    for heading, found in (("refused", refused), ("not run", rest)):
+        if found:
+            lines += ["", f"| {heading} | why |", "|---|---|"]
+            lines += [f"| `{name}` | {_escaped(why)} |" for name, why in found.items()]
+    return "\n".join(lines) + "\n"
+
+
+def _way(name, rules):
+    """How relevance goes through an example, without the layers around it."""
+    steps = [(kind, rule) for kind, rule in rules if kind not in _AROUND or name in (kind, kind.lower())]
+    own = [(kind, rule) for kind, rule in steps if kind.lower() == name.rpartition(".")[2].replace("_", "").lower()]
+    if own:
+        return f"{own[0][1]}"
+    shown = [f"{kind}" if rule in ("Pass()", "Stop()") else f"{kind} {rule}" for kind, rule in steps]
+    return "opened: " + ", ".join(dict.fromkeys(shown)) if shown else "nothing to do"
+
+
+def _escaped(why):
+    sentence = why.split("could not be opened: ", 1)[-1] if "could not be opened: " in why else why
+    if sentence.startswith("'"):
+        sentence = "no relevance rule"
+    sentence = re.sub(r", in `.*?` \(.*?\)", "", sentence)
+    return re.sub(r"([|<>])", r"\\\1", sentence)[:200]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="regular expression that a name must contain")
+    parser.add_argument("--out", type=Path, help="page whose sections are written anew")
+    arguments = parser.parse_args()
+    command = " ".join(["python benchmarks/keras_functions.py", *sys.argv[1:]])
+    page = arguments.out.read_text(encoding="utf-8") if arguments.out and arguments.out.exists() else ""
+    for title, (table, build) in TABLES.items():
+        results = {}
+        for name in sorted(table):
+            if re.search(arguments.only, name):
+                results[name] = outcome(name, build)
+                print(name, results[name], flush=True)
+        text = section(title, results, command)
+        heading = f"## {title}\n"
+        page = page.replace(_section(page, title), text) if heading in page else f"{page.rstrip()}\n\n{heading}{text}"
+    if arguments.out:
+        arguments.out.write_text(page.rstrip() + "\n", encoding="utf-8")
+
+
 if __name__ == "__main__":
-    wanted = sys.argv[1:]
-    for table, build in ((FUNCTIONS, model_of_function), (LAYERS, model_of_layer)):
-        for name in wanted or table:
-            if name in table:
-                print(name, outcome(name, build), flush=True)
+    main()

@@ -131,6 +131,8 @@ WRITTEN_OUT = {
     "nanmin": (lambda x: ops.nanmin(with_gap(x), axis=1), lambda x: ops.min(no_gap(x, 9.0), axis=1)),
     "nancumsum": (lambda x: ops.nancumsum(with_gap(x), axis=1), lambda x: ops.cumsum(no_gap(x), axis=1)),
     "fmax": (lambda x: ops.fmax(with_gap(x), rolled(x)), lambda x: ops.maximum(no_gap(x, -9.0), rolled(x))),
+    "fmax with a number": (lambda x: ops.fmax(with_gap(x), 0.3), lambda x: ops.maximum(no_gap(x, 0.3), 0.3)),
+    "logaddexp with a number": (lambda x: ops.logaddexp(x, 0.5), lambda x: ops.log(ops.exp(x) + np.exp(0.5))),
     "fmin": (lambda x: ops.fmin(rolled(x), with_gap(x)), lambda x: ops.minimum(rolled(x), no_gap(x, 9.0))),
     "separable_conv": (
         lambda x: ops.separable_conv(x, numbers(2, 6, 2), numbers(1, 12, 3, seed=1), padding="same"),

@@ -77,7 +77,7 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
     "Arctan", "Sinh", "Cosh", "Arcsinh", "Arccosh", "Arctanh", "Sinc", "Absolute", "Abs", "Fabs", "Square", "Sqrt", "Rsqrt",
     "Cbrt", "Reciprocal", "Negative", "Log", "Log10", "Log1p", "Log2", "Sign", "Floor", "Ceil", "Round", "Trunc", "NanToNum",
     "Clip", "Power", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
-    "Ldexp", "Nextafter",
+    "Logaddexp", "Logaddexp2", "Ldexp", "Nextafter",
 )  # fmt: skip
 
 #: Functions whose entries depend on each other.
@@ -92,7 +92,7 @@ INDICATORS = operation_classes(
     "All", "Any", "AllClose", "Isclose", "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "IsIn", "Signbit", "Argmax",
     "Argmin", "Argsort", "Argpartition", "Nonzero", "CountNonzero", "SearchSorted", "Digitize", "Bincount", "Unique",
     "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
-    "Isreal", "UnravelIndex", "MatrixRank", "Histogram",
+    "Isreal", "UnravelIndex", "MatrixRank",
 )  # fmt: skip
 
 _ABSENT = object()

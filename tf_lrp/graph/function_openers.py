@@ -220,14 +220,20 @@ _opens("Nanmax")(_extreme(ops.max, -np.inf))
 _opens("Nanmin")(_extreme(ops.min, np.inf))
 
 
+def _or_else(x, other):
+    """x, and the other where x is no number."""
+    constant = not K.is_symbolic(x) and not np.isnan(ops.convert_to_numpy(x)).any()
+    return x if constant else ops.where(ops.isnan(x), other, x)
+
+
 @_opens("Fmax")
 def _fmax(operation, x1, x2):
-    return ops.maximum(ops.where(ops.isnan(x1), x2, x1), ops.where(ops.isnan(x2), x1, x2))
+    return ops.maximum(_or_else(x1, x2), _or_else(x2, x1))
 
 
 @_opens("Fmin")
 def _fmin(operation, x1, x2):
-    return ops.minimum(ops.where(ops.isnan(x1), x2, x1), ops.where(ops.isnan(x2), x1, x2))
+    return ops.minimum(_or_else(x1, x2), _or_else(x2, x1))
 
 
 # -- parts of networks --------------------------------------------------------------------------------------------------

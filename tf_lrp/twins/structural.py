@@ -29,11 +29,11 @@ ROUTING_LAYERS = (
 )  # fmt: skip
 
 
-#: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and smooth maxima,
-#: which share as the sum of exponentials that they are the logarithm of (their softmax).
+#: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and the smooth
+#: maximum, which shares as the sum of exponentials that it is the logarithm of (its softmax).
 SHARING_OPERATIONS = K.operation_classes(
     "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Nanmedian", "Nanquantile", "Nanpercentile",
-    "Logsumexp", "Logaddexp", "Logaddexp2",
+    "Logsumexp",
 )  # fmt: skip
 
 
