@@ -4,7 +4,8 @@
 
 Weights are random: He-normal, with seeded biases and LayerScale factors that are not the defaults; batch
 normalizations have random statistics of the size of their inputs. Each model runs in a process of its own, which
-gives its memory back. Results are kept in ``out/coverage.jsonl``:
+gives its memory back. The sections on single functions and layers come from ``keras_functions.py``, and stay. Results are
+kept in ``out/coverage.jsonl``:
 a run that was stopped goes on where it ended, ``--fresh`` begins anew.
 """
 
@@ -627,7 +628,10 @@ def main():
     command = " ".join(["python benchmarks/coverage.py", *sys.argv[1:]])
     page = document({key: done[key] for key in wanted}, arguments.size, command)
     if arguments.out:
-        arguments.out.write_text(page, encoding="utf-8")
+        from keras_functions import kept_sections
+
+        earlier = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+        arguments.out.write_text(page + kept_sections(earlier), encoding="utf-8")
     else:
         print(page)
 

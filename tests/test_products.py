@@ -134,14 +134,14 @@ def test_matrix_products_of_branches():
 def test_a_gates_own_layers_need_no_rule_and_take_nothing():
     inputs = keras.Input((8, 8, 4))
     squeezed = L.GlobalAveragePooling2D(keepdims=True)(inputs)
-    gate = L.Conv2D(4, 1, activation="sigmoid", name="gate")(ops.var(L.Conv2D(4, 1)(squeezed) + inputs, -1, keepdims=True))
+    gate = L.Conv2D(4, 1, activation="sigmoid", name="gate")(ops.arctan2(L.Conv2D(4, 1)(squeezed), inputs))
     model = keras.Model(inputs, L.Dense(3)(L.GlobalAveragePooling2D()(inputs * gate)))
     analyzer = tf_lrp.Analyzer(model, "z")
     assert ("gate", "Conv2D", "Stop()", "takes no relevance") in list(analyzer.rules())
     maps = analyzer.analyze(numbers(2, 8, 8, 4), layers=["gate"])
     assert not maps["gate"].any() and maps["input"].any()
     only = tf_lrp.Preset([(select.kind("product"), rules.Uniform()), (select.all(), rules.ZRule())])
-    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Var"):
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match="Arctan2"):
         tf_lrp.Analyzer(model, only)
 
 

@@ -370,7 +370,9 @@ def propagate(probe, inputs, starts):
         tape.watch(inputs)
         explained, *reached = tree.flatten(probe(inputs, training=False))
     values, none = [*inputs, *reached], tf.UnconnectedGradients.ZERO
-    return explained, values, [tape.gradient(explained, values, s(explained), unconnected_gradients=none) for s in starts]
+    found = [tape.gradient(explained, values, s(explained), unconnected_gradients=none) for s in starts]
+    # Of an input that is looked up in, TensorFlow returns the slices that were taken.
+    return explained, values, [[tf.convert_to_tensor(r) for r in reached] for reached in found]
 
 
 def _check_batch_size(batch_size):

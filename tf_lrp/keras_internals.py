@@ -1,8 +1,9 @@
 """Every use of Keras that its public API does not cover, in one place; tests name what broke when Keras changes.
 
 Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), where keras.random and preprocessing
-layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a Functional model (`_inputs_struct`,
-`_outputs_struct`, `_functional`) and the operation classes behind ``x + y`` and ``keras.ops``.
+layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a
+Functional model (`_inputs_struct`, `_outputs_struct`, `_functional`) and the operation classes behind
+``x + y`` and ``keras.ops``.
 """
 
 from __future__ import annotations
@@ -82,7 +83,7 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
     "Arctan", "Sinh", "Cosh", "Arcsinh", "Arccosh", "Arctanh", "Sinc", "Absolute", "Abs", "Fabs", "Square", "Sqrt", "Rsqrt",
     "Cbrt", "Reciprocal", "Negative", "Log", "Log10", "Log1p", "Log2", "Sign", "Floor", "Ceil", "Round", "Trunc", "NanToNum",
     "Clip", "Power", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
-    "Ldexp", "Nextafter",
+    "Logaddexp", "Logaddexp2", "Ldexp", "Nextafter",
 )  # fmt: skip
 
 #: Functions whose entries depend on each other.
@@ -97,7 +98,7 @@ INDICATORS = operation_classes(
     "All", "Any", "AllClose", "Isclose", "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "IsIn", "Signbit", "Argmax",
     "Argmin", "Argsort", "Argpartition", "Nonzero", "CountNonzero", "SearchSorted", "Digitize", "Bincount", "Unique",
     "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
-    "Isreal", "UnravelIndex", "MatrixRank", "Histogram",
+    "Isreal", "UnravelIndex", "MatrixRank",
 )  # fmt: skip
 
 _ABSENT = object()
@@ -311,6 +312,7 @@ def _symbolic_sizes():
         replace_method(keras.KerasTensor, "__getitem__", in_this_thread(item_of, keras.KerasTensor.__getitem__))
         replace("shape", shape_of)
         replace("ndim", rank_of)
+        replace("is_tensor", lambda original: lambda x: isinstance(x, keras.KerasTensor) or original(x))
         replace("reshape", reshaping)
         for name, first in _SIZE_OF.items():
             if name != "reshape":

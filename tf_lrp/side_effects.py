@@ -1,4 +1,4 @@
-"""What a ``call`` does besides computing from its arguments: random numbers, losses, state. Explaining it leaves all as it is."""
+"""What a ``call`` does besides computing from its arguments (random numbers, losses, state), and leaving it undone."""
 
 from __future__ import annotations
 

@@ -25,7 +25,9 @@ _LINEAR_IN = {
         "x": ("IRFFT", "ISTFT", "Fold", "ExtractSequences"),
         "data": ("SegmentSum",),
         "values": ("Scatter",),
-        "images": ("RGBToGrayscale", "AffineTransform", "PerspectiveTransform", "GaussianBlur", "ScaleAndTranslate", "SobelEdges"),
+        "images": (
+            "RGBToGrayscale", "GaussianBlur", "ScaleAndTranslate", "SobelEdges",
+        ),
         "inputs": ("MapCoordinates",),
         "b": ("Solve", "SolveTriangular", "Lstsq"),
     }.items()
@@ -69,8 +71,8 @@ class Transform(Affine):
         )
         if not by_contribution:
             raise ValueError(
-                f"it is a linear function whose weights are fixed and not at hand one by one: it takes the rules ZRule, Epsilon "
-                f"(with bias_factor=0), Pass where one input has the shape of the output, or Stop; got {rule}"
+                "it is a linear function whose weights are fixed and not at hand one by one, so that it takes ZRule, Epsilon "
+                f"(with bias_factor=0), Stop, or Pass where one input has the shape of the output; got {rule}"
             )
 
     def kernel(self, dtype):

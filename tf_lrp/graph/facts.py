@@ -36,8 +36,8 @@ class Facts:
         layer_class: class name of the layer or operation.
         kinds: what it is: "conv", "dense", "depthwise", "conv_transpose", "pooling", "max_pooling", "average_pooling",
             "global_pooling", "merge", "add", "subtract", "average", "maximum", "minimum", "activation",
-            "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention", "softmax",
-            "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
+            "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention",
+            "softmax", "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
         index: position among the layers with weights, from the input, 0-based; None for the others.
         weighted: number of layers with weights in the graph.
         upstream: kind -> the largest number of layers of that kind on a path from an input to this node.

@@ -6,6 +6,10 @@ Relevance is then what it would be had the model's author written them out: var(
 from __future__ import annotations
 
 import functools
+import itertools
+import math
+import operator
+import re
 
 import keras
 import numpy as np
@@ -216,14 +220,20 @@ _opens("Nanmax")(_extreme(ops.max, -np.inf))
 _opens("Nanmin")(_extreme(ops.min, np.inf))
 
 
+def _or_else(x, other):
+    """x, and the other where x is no number."""
+    constant = not K.is_symbolic(x) and not np.isnan(ops.convert_to_numpy(x)).any()
+    return x if constant else ops.where(ops.isnan(x), other, x)
+
+
 @_opens("Fmax")
 def _fmax(operation, x1, x2):
-    return ops.maximum(ops.where(ops.isnan(x1), x2, x1), ops.where(ops.isnan(x2), x1, x2))
+    return ops.maximum(_or_else(x1, x2), _or_else(x2, x1))
 
 
 @_opens("Fmin")
 def _fmin(operation, x1, x2):
-    return ops.minimum(ops.where(ops.isnan(x1), x2, x1), ops.where(ops.isnan(x2), x1, x2))
+    return ops.minimum(_or_else(x1, x2), _or_else(x2, x1))
 
 
 # -- parts of networks --------------------------------------------------------------------------------------------------
@@ -279,6 +289,34 @@ def _quantile(operation, x, q):
     )
 
 
+@_opens("View", when=lambda operation: operation.dtype is not None)
+def _view(operation, x):
+    """What has the type already."""
+    if keras.backend.standardize_dtype(operation.dtype) != x.dtype:
+        raise Unexplainable("keras.ops.view takes the bits of a number for another number, which has no relevance rule")
+    return x
+
+
+@_opens("Rearrange")
+def _rearrange(operation, tensor, pattern, **lengths):
+    """Split into axes of one name each, brought into order, and merged; lengths may be unknown until the graph runs."""
+    groups, results = [[part.strip("()").split() for part in re.findall(r"\(.*?\)|\S+", side)] for side in pattern.split("->")]
+    lengths = dict(lengths)
+    for names, length in zip(groups, ops.shape(tensor), strict=True):
+        missing = [name for name in names if name not in lengths]
+        given = math.prod(lengths[name] for name in names if name in lengths)
+        if missing:
+            (name,) = missing
+            if given > 1:
+                length = ops.floor_divide(length, given) if K.is_symbolic(length) else length // given
+            lengths[name] = length
+    before = [name for names in groups for name in names]
+    after = [name for names in results for name in names]
+    split = ops.reshape(tensor, [lengths[name] for name in before])
+    ordered = ops.transpose(split, [before.index(name) for name in after])
+    return ops.reshape(ordered, [functools.reduce(operator.mul, [lengths[name] for name in names], 1) for names in results])
+
+
 # -- complex numbers ----------------------------------------------------------------------------------------------------
 
 
@@ -288,12 +326,26 @@ def _complex_results(operation, x):
     return tuple(ComplexPart(operation, part)(x) for part in (0, 1))
 
 
-@_opens("Real", "Conj", "Conjugate")
-def _real(operation, x):
-    """What a real number is already."""
-    if "complex" in x.dtype:
-        raise Unexplainable("complex tensors have no relevance; take the pairs (real, imaginary) of keras.ops.fft and its kin")
-    return x
+def _of_real(function):
+    """A function that takes complex numbers, of a real one."""
+
+    def opener(operation, x):
+        if "complex" in x.dtype:
+            raise Unexplainable(_COMPLEX)
+        return function(x)
+
+    return opener
+
+
+_COMPLEX = "complex tensors have no relevance rule; the pairs (real, imaginary) of keras.ops.fft and its kin have one"
+_opens("Real", "Conj", "Conjugate")(_of_real(lambda x: x))
+_opens("Imag")(_of_real(ops.zeros_like))
+_opens("Angle")(_of_real(lambda x: ops.multiply(ops.cast(ops.less(x, 0), x.dtype), np.pi)))
+
+
+@_opens("ViewAsComplex", "ViewAsReal", "Polar")
+def _complex(operation, *args):
+    raise Unexplainable(_COMPLEX)
 
 
 # -- control flow ---------------------------------------------------------------------------------------------------------
@@ -306,12 +358,16 @@ def _length(xs, axis=0):
     return next(iter(lengths))
 
 
+def _entry(xs, n):
+    return tree.map_structure(lambda x: x[n], xs)
+
+
 def _stacked(steps):
     return tree.map_structure(lambda *leaves: ops.stack(leaves, axis=0), *steps)
 
 
 def _map(function, xs):
-    return _stacked([function(tree.map_structure(lambda x: x[n], xs)) for n in range(_length(xs))])
+    return _stacked([function(_entry(xs, n)) for n in range(_length(xs))])
 
 
 @_opens("Map")
@@ -329,7 +385,7 @@ def _scan(operation, f, init, xs=None):
     length = _length(xs) if operation.length is None else int(operation.length)
     carry, results = init, {}
     for n in reversed(range(length)) if operation.reverse else range(length):
-        carry, results[n] = f(carry, None if xs is None else tree.map_structure(lambda x: x[n], xs))
+        carry, results[n] = f(carry, None if xs is None else _entry(xs, n))
     return carry, _stacked([results[n] for n in range(length)])
 
 
@@ -346,7 +402,7 @@ def _associative_scan(operation, f, elems):
 
     order = list(reversed(range(length)) if operation.reverse else range(length))
     results = {order[0]: at(order[0])}
-    for before, n in zip(order, order[1:], strict=False):
+    for before, n in itertools.pairwise(order):
         results[n] = tree.pack_sequence_as(elems, tree.flatten(f(results[before], at(n))))
     return tree.map_structure(lambda *leaves: ops.concatenate(leaves, axis=axis), *[results[n] for n in range(length)])
 
@@ -363,9 +419,7 @@ def _fori_loop(operation, init_val):
 
 @_opens("WhileLoop")
 def _while_loop(operation, loop_vars):
-    raise Unexplainable(
-        "keras.ops.while_loop runs a number of steps that depends on what it computes, and cannot be written out"
-    )
+    raise Unexplainable("it runs a number of steps that depends on what it computes, and so cannot be written out step by step")
 
 
 def _chosen(condition, yes, no):

@@ -24,6 +24,7 @@ class Node:
         path: names of the models it lies in, outermost first, and its own.
         affine: what it computes, if that is an affine map.
         problem: why it could not be opened into operations that have twins, if that was tried.
+        rewritable: whether it is the user's to write in another way; inside of Keras's own layers it is not.
         name: unique in the graph.
         whole: name of the node that it is a step of, if a layer was split.
         placeholder: whether it stands in for a layer that was merged or left out, and returns its input as it is, so that
@@ -37,6 +38,7 @@ class Node:
     path: tuple[str, ...]
     affine: Affine | None = None
     problem: str = ""
+    rewritable: bool = True
     name: str = ""
     whole: str = ""
     placeholder: bool = False

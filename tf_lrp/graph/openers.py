@@ -10,7 +10,7 @@ from tf_lrp import keras_internals as K
 from tf_lrp.graph import function_openers
 from tf_lrp.graph.function_openers import opens as _opens
 from tf_lrp.operations import CellSum, Gated, MergeTime, SplitTime, StateSum
-from tf_lrp.side_effects import on_symbolic_tensors
+from tf_lrp.side_effects import Unexplainable, on_symbolic_tensors
 
 
 def opener_of(operation):
@@ -28,6 +28,11 @@ def opener_of(operation):
 def _data_layer(layer, *args, **kwargs):
     """A preprocessing layer, by its own ``call``, in which keras.ops stands for the backend."""
     return type(layer).call(on_symbolic_tensors(layer), *args, **kwargs)
+
+
+@_opens(*[getattr(L, n) for n in ("ContrastLimitedAdaptiveHistogramEqualization",) if hasattr(L, n)])
+def _local_equalization(layer, *args, **kwargs):
+    raise Unexplainable("it looks each value up in a table of how often values occur around it, which has no relevance rule")
 
 
 @_opens(L.TimeDistributed)

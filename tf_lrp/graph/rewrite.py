@@ -82,7 +82,8 @@ def rewrite(graph: Graph, preset, name):
     dtype = working_type(graph)
     facts = gather(graph)
     choices = _choices(graph, facts, preset)
-    _refuse([n for n, of_node, (choice, _) in zip(graph.nodes, facts, choices, strict=True) if _lacks_twin(n, of_node, choice)])
+    described = zip(graph.nodes, facts, choices, strict=True)
+    _refuse([(node, of_node) for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
     rules = [choice.rule for choice, _ in choices]
     known = vanishing.gather(graph, facts, rules)
     divided = quotients.gather(graph, facts, rules, known)
@@ -190,8 +191,12 @@ def _step(node, rule, preset):
     return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step")
 
 
+def _signal_shapes(node, of_node):
+    return [t.shape for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
+
+
 def _check_pass(node, of_node):
-    shapes = [t.shape for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
+    shapes = _signal_shapes(node, of_node)
     if shapes != [node.output.shape]:
         raise ValueError(
             f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where "
@@ -199,18 +204,28 @@ def _check_pass(node, of_node):
         )
 
 
-def _refuse(nodes):
-    """Raises for nodes without a twin, if there are any."""
-    if not nodes:
+def _refuse(refused):
+    """Raises for nodes without a twin, given with their facts, if there are any."""
+    if not refused:
         return
+    nodes = [node for node, _ in refused]
     of = f"{len(nodes)} operations of the model have" if len(nodes) > 1 else "An operation of the model has"
+    ways = ["register a twin for the class: @tf_lrp.register_twin(LayerClass) on a subclass of tf_lrp.twins.Twin"]
+    if any(node.rewritable for node in nodes):
+        ways.append(
+            "write the layer's call with Keras layers and keras.ops functions that have one, so that it can be opened "
+            "(docs/coverage.md lists them)"
+        )
+    passing = [node for node, of_node in refused if _signal_shapes(node, of_node) == [node.output.shape]]
+    if passing:
+        ways.append(
+            f"if it works element by element, let relevance pass: put (tf_lrp.select.name({passing[0].name!r}), "
+            "tf_lrp.rules.Pass()) first in a tf_lrp.Preset"
+        )
+    count = {1: "A way out", 2: "Two ways out", 3: "Three ways out"}[len(ways)]
+    listed = ways[0] if len(ways) == 1 else "; ".join(f"({n}) {way}" for n, way in enumerate(ways, 1))
     raise UnsupportedLayerError(
-        f"{of} no relevance rule:\n"
-        + "\n".join(f"  - {_no_twin(node)}" for node in nodes)
-        + "\nThree ways out: (1) register a twin for the class: @tf_lrp.register_twin(LayerClass) on a subclass of "
-        "tf_lrp.twins.Twin; (2) write the layer's call with Keras layers and keras.ops functions that have one, so that it "
-        f"can be opened; (3) if it works element by element, let relevance pass: put (tf_lrp.select.name({nodes[0].name!r}), "
-        "tf_lrp.rules.Pass()) first in a tf_lrp.Preset."
+        f"{of} no relevance rule:\n" + "\n".join(f"  - {_no_twin(node)}" for node in nodes) + f"\n{count}: {listed}."
     )
 
 

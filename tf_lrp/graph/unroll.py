@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+import traceback
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import keras
 from keras import tree
@@ -52,7 +54,8 @@ def unroll(model, inputs=None):
         return _trace(model, (structure,), structure)
     except _CannotOpen as problem:
         raise UnsupportedLayerError(
-            f"The model {model.name!r} of class {type(model).__name__} could not be opened: {problem}"
+            f"The model {model.name!r} of class {type(model).__name__} could not be opened as it runs at inference "
+            f"(training=False): {problem}"
         ) from None
 
 
@@ -140,6 +143,7 @@ class _Tracer:
         self.own_operations = set()
         self.nodes, self.opened = [], []
         self.path = []  # names of the layers whose call is running
+        self.running = []  # these layers and operations
         self.same = {}  # id of a tensor that a conversion left as it was -> (it, the tensor before)
 
     def call(self, infer, operation, args, kwargs):
@@ -147,6 +151,7 @@ class _Tracer:
         # Inference is explained, whatever a layer was called with.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         self.path.append(self._name_of(operation))
+        self.running.append(operation)
         problem = ""
         try:
             if not _is_primitive(operation, args, kwargs):
@@ -165,6 +170,7 @@ class _Tracer:
             return outputs
         finally:
             self.path.pop()
+            self.running.pop()
 
     def _record(self, operation, args, kwargs, outputs, problem):
         args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
@@ -175,7 +181,9 @@ class _Tracer:
                 return
         if isinstance(operation, keras.layers.BatchNormalization):
             kwargs.pop("mask", None)  # matters for the statistics of training
-        self.nodes.append(Node(operation, args, kwargs, tuple(outputs), tuple(self.path), problem=problem))
+        self.nodes.append(
+            Node(operation, args, kwargs, tuple(outputs), tuple(self.path), problem=problem, rewritable=self._is_users())
+        )
 
     def _own(self, outputs, before):
         """The outputs of a layer that was opened, with a tensor of its own in the place of the first.
@@ -209,13 +217,19 @@ class _Tracer:
         try:
             return operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
         except Exception as error:  # whatever a user's code may raise when it meets a symbolic tensor
-            raise _CannotOpen(_first_line(error)) from error
+            raise _CannotOpen(_reason(error)) from error
 
     def resolve(self, value):
         """The tensor of the graph that a symbolic tensor stands for; what is none stays as it is."""
         while id(value) in self.same:
             value = self.same[id(value)][1]
         return value
+
+    def _is_users(self):
+        """Whether what is running is called by code of the user's, not from inside of one of Keras's own layers."""
+        innermost = next((o for o in reversed(self.running) if isinstance(o, keras.layers.Layer)), None)
+        calling = (keras.Model, keras.layers.Lambda)
+        return innermost is None or isinstance(innermost, calling) or not is_of_keras(innermost)
 
     def _name_of(self, operation):
         if isinstance(operation, keras.layers.Layer) or id(operation) in self.own_operations:
@@ -236,18 +250,44 @@ def _is_primitive(operation, args, kwargs):
     )
 
 
-def _first_line(error):
+def is_of_keras(operation):
+    """Whether a layer or operation is one of Keras's own."""
+    return type(operation).__module__.split(".")[0] == "keras"
+
+
+def _reason(error):
+    """Why a call could not be run on symbolic tensors: a clause that says what failed, and in which line."""
     if isinstance(error, Unexplainable):
         return str(error)
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if line.strip()]
     # Keras wraps errors of an inner call: the reason is on a line of its own.
-    message = next((line for line in lines if not line.startswith("Exception encountered")), type(error).__name__)
-    if "KerasTensor cannot be used as input to a TensorFlow function" in str(error) or "KerasTensor" in message:
+    message = next((line for line in lines if not line.startswith("Exception encountered")), "")
+    frames = traceback.extract_tb(error.__traceback__)
+    packages = [_package(frame.filename) for frame in frames]
+    users = [n for n, package in enumerate(packages) if package not in _LIBRARIES]
+    place = ""
+    if users:
+        frame = frames[users[-1]]
+        place = f", in `{(frame.line or '').strip()[:120]}` ({Path(frame.filename).name}:{frame.lineno})"
+    if "KerasTensor" in message and users and packages[users[-1] + 1 :][:1] == ["tensorflow"]:
         return (
-            f"its call hands a symbolic tensor to something that is no Keras operation ({message[:160]}); write it with "
-            "keras.ops instead of tf.* functions"
+            f"its call hands a symbolic tensor to something that is no Keras operation{place}; write it with keras.ops instead "
+            "of tf.* functions"
         )
-    return f"{type(error).__name__}: {message[:300]}"
+    if "KerasTensor cannot be used as input" in message:
+        return f"a function of Keras that it calls does not take symbolic tensors{place}"
+    return f"{type(error).__name__}: {message[:300]}{place}"
+
+
+_LIBRARIES = ("tensorflow", "keras", "numpy", "tf_lrp", "optree")
+
+
+def _package(filename):
+    """The installed package that a file belongs to, "" if none."""
+    parts = Path(filename).parts
+    if Path(__file__).parents[1] in Path(filename).parents:
+        return "tf_lrp"
+    return parts[parts.index("site-packages") + 1] if "site-packages" in parts else ""
 
 
 def _named(graph, opened):

@@ -50,6 +50,16 @@ class PassTwin(Twin):
         return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
 
 
+@register_twin(*K.operation_classes("Logaddexp", "Logaddexp2"))
+class SmoothMaximumTwin(Twin):
+    """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one branch it is an activation.)"""
+
+    rules = (Pass,)
+
+    def call(self, *inputs):
+        return self.compute(*inputs)
+
+
 @register_twin(L.Softmax, *K.SOFTMAX)
 class SoftmaxTwin(PassTwin):
     """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""

@@ -125,7 +125,8 @@ class MaxTwin(_MaximumTwin):
         axis, rank = self.operation.axis, x.shape.rank
         axes = list(range(rank)) if axis is None else [a % rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
         others = [a for a in range(rank) if a not in axes]
-        found = tf.reshape(tf.transpose(x, others + axes), tf.concat([tf.gather(tf.shape(x), others), [-1]], 0))
+        kept = tf.gather(tf.shape(x), tf.constant(others, tf.int32))  # typed, as there may be none
+        found = tf.reshape(tf.transpose(x, others + axes), tf.concat([kept, [-1]], 0))
         initial = self.operation.initial
         if initial is None:
             return found

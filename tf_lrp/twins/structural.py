@@ -16,7 +16,7 @@ ROUTING_OPERATIONS = K.operation_classes(
     "ArraySplit", "Hsplit", "Vsplit", "Dsplit", "Unstack", "Swapaxes", "Moveaxis", "Flip", "Fliplr", "Flipud", "Roll", "Rot90",
     "Repeat", "Tile", "BroadcastTo", "Pad", "Ravel", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Slice", "Where",
     "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "PadImages", "CropImages", "Append", "View", "SliceUpdate",
-    "Sort", "Rearrange",
+    "Sort",
 )  # fmt: skip
 
 
@@ -40,11 +40,11 @@ INSERTING_LAYERS = (
 _WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate")
 
 
-#: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and smooth maxima,
-#: which share as the sum of exponentials that they are the logarithm of (their softmax).
+#: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and the smooth
+#: maximum, which shares as the sum of exponentials that it is the logarithm of (its softmax).
 SHARING_OPERATIONS = K.operation_classes(
     "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Nanmedian", "Nanquantile", "Nanpercentile",
-    "Logsumexp", "Logaddexp", "Logaddexp2",
+    "Logsumexp",
 )  # fmt: skip
 
 
