@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 
 import tensorflow as tf
 
@@ -59,7 +60,13 @@ class Analyzer(Explainer):
         self._rewritten = rewrite(graph, self.preset, model.name)
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
-        super().__init__(model.name, twin, results, names, **how)
+        super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
+
+    def probe(self, target, names):
+        reason = self._rewritten.unreached[target]
+        if reason:
+            warnings.warn(f"No relevance of {self._output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
+        return super().probe(target, names)
 
     def attribute(self, probe, inputs, starts):
         explained, values, found = propagate(probe, inputs, starts)
@@ -92,6 +99,7 @@ class Analyzer(Explainer):
             raise ValueError("conservation explains one neuron per sample; got (N, K) indices.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
+        self._categories.check(arrays)
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
 

@@ -9,6 +9,7 @@ from keras import tree
 
 from tf_lrp import neurons, tables
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.operations import Entries
 from tf_lrp.twins import StoppingTwin
 
 
@@ -108,21 +109,23 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     Returns:
         `Conservation`.
     """
-    twin, steps = rewritten.model, rewritten.steps
+    twin, categories = rewritten.core, rewritten.categories
+    steps = [step for step in rewritten.steps if not isinstance(step.node.operation, Entries)]
     explained = tree.flatten(twin.outputs)[target]
     inner = list({id(t): t for step in steps for t in step.outputs}.values())
     probe = model_of(twin.inputs, [explained, *inner])
+    run, numbers = categories.bind(probe, inputs)
 
     with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(inputs)
-        output, *reached = tree.flatten(probe(inputs, training=False))
+        tape.watch(numbers)
+        output, *reached = tree.flatten(run(numbers, training=False))
     start = neurons.Start(start_mode, selected)(output)
-    sources = [*inputs, *reached]
+    sources = [*numbers, *reached]
     # Masks and positions among them are no floats, and have no relevance.
     real = [t for t in sources if t.dtype.is_floating]
     found = tape.gradient(output, real, start, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-    ids = [id(t) for t in (*twin.inputs, *inner)]
-    values = dict(zip(ids, sources, strict=True))
+    ids = [id(categories.entries.get(n, twin.inputs[n])) for n in range(len(inputs))] + [id(t) for t in inner]
+    values = {id(t): x for t, x in zip(twin.inputs, inputs, strict=False)} | dict(zip(ids, sources, strict=True))
     arrived = dict(zip([i for i in ids if values[i].dtype.is_floating], found, strict=True))
     layers = [
         LayerBalance(

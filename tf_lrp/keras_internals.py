@@ -17,6 +17,8 @@ from keras.src import ops as source_ops
 from keras.src.backend import AutocastScope
 from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.layers import layer as layer_module
+from keras.src.layers.preprocessing.feature_space import TFDConcat
+from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
 from keras.src.ops import core as core_operations
@@ -33,6 +35,9 @@ reading_variables_as = AutocastScope
 
 CONVOLUTIONAL_LSTM = ConvLSTM
 CONVOLUTIONAL_LSTM_CELLS = (ConvLSTMCell,)
+
+#: How a `keras.utils.FeatureSpace` joins its features.
+FEATURE_CONCATENATION = (TFDConcat,)
 
 _MODULES = (numpy_operations, nn_operations, core_operations, math_operations, image_operations, linalg_operations)
 
@@ -272,6 +277,76 @@ def _symbolic_sizes():
                 delattr(owner, name)
             else:
                 setattr(owner, name, original)
+
+
+def category_spec(layer, *args, **kwargs):
+    """Shape and type of what a layer of categories returns for KerasTensors."""
+    spec = layer.compute_output_spec(*args, **kwargs)
+    if isinstance(layer, keras.layers.TextVectorization) and layer._split is not None and layer._output_mode != "int":
+        # Keras says (N, 1, V) for texts of shape (N, 1), and returns (N, V).
+        return keras.KerasTensor((spec.shape[0], spec.shape[-1]), dtype=spec.dtype)
+    return spec
+
+
+def category_mode(layer):
+    """What a layer of categories returns: "int", "one_hot", "multi_hot", "count" or "tf_idf"."""
+    return layer._output_mode if isinstance(layer, keras.layers.TextVectorization) else layer.output_mode
+
+
+def categories_of(layer, x):
+    """The category of each entry of x (-1 or beyond the last one for none), where a layer counts them or says which occur."""
+    if isinstance(layer, keras.layers.TextVectorization):
+        return layer._lookup_layer._lookup_dense(layer._preprocess(x))
+    if isinstance(layer, IndexLookup):
+        return layer._lookup_dense(tf.cast(x, layer._key_dtype))
+    if isinstance(layer, keras.layers.Hashing):
+        return layer._hash_values_to_bins(x)
+    if isinstance(layer, keras.layers.Discretization):
+        return keras.ops.digitize(x, layer.bin_boundaries)
+    return x
+
+
+def number_of_categories(layer):
+    """How many codes a layer of categories returns, 0 to this number less 1."""
+    if isinstance(layer, (keras.layers.TextVectorization, IndexLookup)):
+        with tf.init_scope():  # a number, also where a graph is being made
+            return layer.vocabulary_size()
+    if isinstance(layer, keras.layers.Discretization):
+        return len(layer.bin_boundaries or ()) + 1
+    return layer.num_tokens if isinstance(layer, keras.layers.CategoryEncoding) else layer.num_bins
+
+
+def why_without_categories(layer, inputs):
+    """Why no relevance can be told of a layer of categories on these KerasTensors, or "" if it can."""
+    mode, rank = category_mode(layer), len(inputs[0].shape)
+    is_text = isinstance(layer, keras.layers.TextVectorization)
+    lookup = layer._lookup_layer if is_text else layer
+    if (isinstance(lookup, IndexLookup) and not _has_vocabulary(lookup)) or getattr(layer, "bin_boundaries", ()) is None:
+        return "it has no vocabulary yet: give it one, or call its adapt on data, before the model is explained"
+    if is_text and layer._ragged:
+        return "with ragged=True it returns rows of different lengths: use ragged=False, which pads them"
+    if is_text and layer._split is None and layer._ngrams is not None and inputs[0].shape[1:] not in ((), (1,)):
+        return "with split=None its n-grams join several entries of the input: join them in one text, or leave n-grams out"
+    if mode in ("multi_hot", "count", "tf_idf") and not (is_text and layer._split is not None) and rank != 2:
+        if rank < 2:
+            return f'with output_mode="{mode}" Keras takes an input of shape (N,) for one sample: give it the shape (N, 1)'
+        return f'with output_mode="{mode}" Keras itself joins another axis than its shapes say for inputs of more than two axes'
+    return ""
+
+
+def _has_vocabulary(lookup):
+    try:
+        with tf.init_scope():
+            lookup.lookup_table.size()
+    except tf.errors.FailedPreconditionError:  # the table is not initialized
+        return False
+    return True
+
+
+def hash_tables_of(layers):
+    """The tables in which layers look up strings and integers."""
+    layers = [getattr(layer, "_lookup_layer", layer) for layer in layers]
+    return list({id(layer): layer.lookup_table for layer in layers if isinstance(layer, IndexLookup)}.values())
 
 
 def takes(layer, argument):

@@ -13,6 +13,7 @@ from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
 from tf_lrp.graph.activations import activation_name
+from tf_lrp.graph.categories import with_entries
 from tf_lrp.graph.nodes import pruned
 
 logger = logging.getLogger("tf_lrp")
@@ -140,7 +141,7 @@ def canonize(graph, *, strip_heads=True, fold=True):
     graph = split_activation(split_separable(describe_affine(graph)))
     if strip_heads:
         graph = strip_softmax(graph)
-    return fold_batchnorm(graph) if fold else graph
+    return with_entries(fold_batchnorm(graph) if fold else graph)
 
 
 def _leaf(node, name):

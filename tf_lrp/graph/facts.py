@@ -12,7 +12,9 @@ from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.nodes import constants_in
+from tf_lrp.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
+from tf_lrp.twins.categories import CATEGORY_LAYERS
 from tf_lrp.twins.structural import ROUTING_OPERATIONS
 
 _ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
@@ -89,7 +91,7 @@ def gather(graph):
         Facts(
             name=node.name,
             path=".".join(node.path),
-            layer_class=type(node.operation).__name__,
+            layer_class=type(layer_of(node.operation)).__name__,
             kinds=kinds[n],
             index=weights.index(n) if n in weights else None,
             weighted=len(weights),
@@ -119,7 +121,7 @@ def _kinds(node, branches):
         return frozenset({"product"})
     if isinstance(operation, _RECURRENT):
         return frozenset({"recurrent", "weights"})
-    if isinstance(operation, _EMBEDDINGS):
+    if isinstance(operation, _EMBEDDINGS) or isinstance(layer_of(operation), CATEGORY_LAYERS):
         return frozenset({"embedding"})
     if isinstance(operation, _SCALINGS):
         return frozenset({"normalization"})

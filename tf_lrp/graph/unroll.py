@@ -15,6 +15,7 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, pruned, tensors_in
 from tf_lrp.graph.openers import opener_of
 from tf_lrp.twins import twin_class_of
+from tf_lrp.twins.categories import CATEGORY_LAYERS
 
 
 def unroll(model, inputs=None):
@@ -158,6 +159,9 @@ class _Tracer:
                     problem = str(reason)
                     del self.nodes[before:]
             outputs = infer(operation, *args, **kwargs)
+            if isinstance(operation, CATEGORY_LAYERS):
+                outputs = K.category_spec(operation, *args, **kwargs)
+                problem = K.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs
         finally:

@@ -21,7 +21,7 @@ _ONLY_IN_TRAINING = (
 )  # fmt: skip
 TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
 
-_CASTS = K.operation_classes("Cast", "SaturateCast")
+CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
@@ -51,7 +51,7 @@ class PassTwin(Twin):
             return inputs[0]
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
-        widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)
+        widens = isinstance(operation, CASTS) and keras.backend.is_float_dtype(operation.dtype)
         return inputs[0] if widens or isinstance(operation, TRAINING_LAYERS) else super().compute(*inputs)
 
     def call(self, *inputs):

@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.twins.activation import TRAINING_LAYERS
+from tf_lrp.twins.activation import CASTS, TRAINING_LAYERS
 from tf_lrp.twins.base import Twin
 from tf_lrp.twins.propagation import evaluate
 
@@ -35,8 +35,16 @@ class PlainTwin(Twin):
         return evaluate(self.function, inputs, self.compute_dtype)
 
     def call(self, *inputs):
-        # Integers that come from the model's inputs are carried as floats.
-        return self.run([_like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
+        # Integers that come from the model's inputs are carried as floats; as integers they would have no derivative.
+        if self._makes_floats():
+            return self.run(inputs)
+        return self.run([like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
+
+    def _makes_floats(self):
+        """Whether it does nothing with integers but to take them as floats."""
+        if isinstance(self.operation, CASTS):
+            return keras.backend.is_float_dtype(self.operation.dtype)
+        return self.function is not None and isinstance(self.operation, keras.layers.Layer)
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
@@ -55,6 +63,7 @@ class StoppingTwin(PlainTwin):
         return tree.map_structure(tf.stop_gradient, super().call(*inputs))
 
 
-def _like(x, original):
+def like(x, original):
+    """x in the type of the original's symbolic tensor: integers may be carried as floats."""
     is_float = "float" in original.dtype
     return x if is_float or not x.dtype.is_floating else tf.cast(x, original.dtype)
