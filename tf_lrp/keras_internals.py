@@ -11,6 +11,7 @@ import contextlib
 import threading
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
@@ -334,13 +335,20 @@ def why_without_categories(layer, inputs):
     return ""
 
 
+def in_vocabulary(lookup, values):
+    """Whether each of an array of values is in the vocabulary of a StringLookup or IntegerLookup, or its mask token."""
+    values = tf.convert_to_tensor(values, lookup._key_dtype)
+    known = lookup.lookup_table.lookup(values) != lookup._default_value
+    masked = False if lookup.mask_token is None else values == lookup._mask_key
+    return np.asarray(known | masked)
+
+
 def _has_vocabulary(lookup):
     try:
         with tf.init_scope():
-            lookup.lookup_table.size()
+            return int(lookup.lookup_table.size()) > 0
     except tf.errors.FailedPreconditionError:  # the table is not initialized
         return False
-    return True
 
 
 def hash_tables_of(layers):
