@@ -19,8 +19,8 @@ _ENTRY = "config.json"
 def load_model(path):
     """A model from a file of Keras, .keras or .h5, without its optimizer.
 
-    Keras 2 noted ``time_major`` for recurrent layers, and Keras 3 takes no such argument. Where it is false, as it nearly always
-    is, it says nothing and is left out.
+    Keras 2 noted ``time_major`` for recurrent layers, and Keras 3 takes no such argument. Where it is false, as it nearly
+    always is, it says nothing and is left out.
 
     Args:
         path: of the file.

@@ -89,8 +89,8 @@ class CategoryInputs:
         """Refuses to compile layers that XLA cannot."""
         if jit_compile is True and self.uncompiled:
             raise ValueError(
-                f"XLA does not compile {', '.join(map(repr, self.uncompiled))}: strings and integers are looked up there. Leave "
-                'jit_compile at "auto".'
+                f"XLA does not compile {', '.join(map(repr, self.uncompiled))}: strings and integers are looked up there. "
+                'Leave jit_compile at "auto".'
             )
 
     def check(self, arrays):
