@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import tensorflow as tf
 
 from tf_lrp import conservation, neurons, preset_json, tables
@@ -9,6 +11,7 @@ from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
+from tf_lrp.operations import Entries
 from tf_lrp.presets import as_preset
 
 
@@ -59,10 +62,18 @@ class Analyzer(Explainer):
         warn_of_missing_kernels(graph, jit_compile)
         if strip_softmax:
             warn_of_probabilities(graph)
+        self._warned = set()  # positions of outputs
         self._rewritten = rewrite(graph, self.preset, model.name)
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
-        super().__init__(model.name, twin, results, names, **how)
+        super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
+
+    def probe(self, target, names):
+        reason = self._rewritten.unreached[target]
+        if reason and target not in self._warned:
+            self._warned.add(target)
+            warnings.warn(f"No relevance of {self._output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
+        return super().probe(target, names)
 
     def attribute(self, probe, inputs, starts):
         explained, values, found = propagate(probe, inputs, starts)
@@ -75,7 +86,7 @@ class Analyzer(Explainer):
 
     def rules(self):
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
-        return RuleTable(self._rewritten.steps, self.preset.name)
+        return RuleTable([s for s in self._rewritten.steps if not isinstance(s.node.operation, Entries)], self.preset.name)
 
     def conservation(self, x, neuron_selection=None, *, output=None):
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
@@ -95,6 +106,7 @@ class Analyzer(Explainer):
             raise ValueError("conservation explains one target per sample; got (N, K) indices or a list of targets.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
+        self._categories.check(arrays)
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
 

@@ -9,6 +9,7 @@ from keras import tree
 
 from tf_lrp import neurons, tables
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.operations import Entries
 from tf_lrp.twins import RecurrentTwin, StoppingTwin
 
 #: What keeps relevance -> its name in a table.
@@ -138,7 +139,7 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     Returns:
         `Conservation`.
     """
-    explained = tree.flatten(rewritten.model.outputs)[target]
+    explained = tree.flatten(rewritten.core.outputs)[target]
     values = _values(rewritten, inputs)
     start = neurons.Start(start_mode, selected)(values[id(explained)])
     layers, of_inputs = _pass(rewritten, values, {id(explained): start})
@@ -147,10 +148,18 @@ def account(rewritten, target, start_mode, inputs, selected=None):
 
 def _values(rewritten, inputs):
     """id of each symbolic tensor of a twin -> its value."""
-    symbolic = {id(t): t for t in rewritten.model.outputs}
-    symbolic |= {id(t): t for step in rewritten.steps for t in step.outputs}
-    found = tree.flatten(model_of(rewritten.model.inputs, list(symbolic.values()))(inputs, training=False))
-    return dict(zip(map(id, rewritten.model.inputs), inputs, strict=True)) | dict(zip(symbolic, found, strict=True))
+    core, categories = rewritten.core, rewritten.categories
+    symbolic = {id(t): t for t in core.outputs}
+    symbolic |= {id(t): t for step in _steps(rewritten) for t in step.outputs}
+    run, numbers = categories.bind(model_of(core.inputs, list(symbolic.values())), inputs)
+    found = tree.flatten(run(numbers, training=False))
+    given = [*inputs, *(numbers[n] for n in categories.entries)]
+    return dict(zip(map(id, core.inputs), given, strict=True)) | dict(zip(symbolic, found, strict=True))
+
+
+def _steps(rewritten):
+    """The steps but those that are inputs of the core: numbers for the entries of strings and categories."""
+    return [step for step in rewritten.steps if not isinstance(step.node.operation, Entries)]
 
 
 def _pass(rewritten, values, arrived):
@@ -164,9 +173,10 @@ def _pass(rewritten, values, arrived):
     Returns:
         (tuple of `LayerBalance` from the output down, sum of the relevance at the inputs).
     """
-    dependent = _dependent(rewritten.model.inputs, rewritten.steps)
-    layers = [_balance(step, values, arrived, dependent, rewritten.divided) for step in reversed(rewritten.steps)]
-    at_inputs = [arrived[id(t)] for t in rewritten.model.inputs if id(t) in arrived]
+    steps, inputs = _steps(rewritten), rewritten.core.inputs
+    dependent = _dependent(inputs, steps)
+    layers = [_balance(step, values, arrived, dependent, rewritten.divided) for step in reversed(steps)]
+    at_inputs = [arrived[id(t)] for t in inputs if id(t) in arrived]
     return tuple(layers), sum(float(total(r)) for r in at_inputs)
 
 

@@ -12,6 +12,7 @@ from keras import tree
 
 from tf_lrp import keras_internals, neurons
 from tf_lrp.explanation_layer import ExplanationLayer
+from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.inputs import InputSpec
 from tf_lrp.names import meant
@@ -35,6 +36,7 @@ class Explainer:
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU.
+        categories: `CategoryInputs` of the twin, if it takes strings or looks up integers.
     """
 
     #: Whether the backward pass begins with 1 at the explained neuron, as derivatives do, and not with its value.
@@ -42,14 +44,28 @@ class Explainer:
     #: Whether `layers` can be asked for.
     explains_layers = True
 
-    def __init__(self, model_name, twin, results, output_names, *, batch_size=32, verbose="auto", jit_compile="auto"):
+    def __init__(
+        self,
+        model_name,
+        twin,
+        results,
+        output_names,
+        *,
+        batch_size=32,
+        verbose="auto",
+        jit_compile="auto",
+        categories=NO_CATEGORIES,
+    ):
         _check_batch_size(batch_size)
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         if jit_compile not in ("auto", True, False):
             raise ValueError(f'jit_compile is "auto", True or False, got {jit_compile!r}.')
         self.batch_size, self.verbose = batch_size, verbose
-        self.jit_compile = bool(tf.config.list_logical_devices("GPU")) if jit_compile == "auto" else jit_compile
+        self._categories = categories
+        categories.check_compiled(jit_compile)
+        automatic = bool(tf.config.list_logical_devices("GPU")) and not categories.uncompiled
+        self.jit_compile = automatic if jit_compile == "auto" else jit_compile
         self.model_name = model_name
         self._twin, self._results, self._output_names = twin, results, output_names
         self._inputs = InputSpec(keras_internals.input_structure(twin))
@@ -66,8 +82,8 @@ class Explainer:
         """The explanation as a function of tensors.
 
         Args:
-            probe: keras.Model that returns [explained output, *inner tensors].
-            inputs: flat list of input tensors.
+            probe: keras.Model, or a function like one, that returns [explained output, *inner tensors].
+            inputs: flat list of input tensors; in place of strings, and of integers that are looked up, their `Entries`.
             starts: list of `neurons.Start`, one for each explained target.
 
         Returns:
@@ -84,7 +100,8 @@ class Explainer:
             names: of the inner layers whose relevance is wanted, or None.
         """
         inner = [t for name in names or () for t in self._results[name]]
-        return model_of(self.twin.inputs, [self.twin.outputs[target], *inner])
+        core = self._categories.core or self.twin
+        return model_of(core.inputs, [core.outputs[target], *inner])
 
     def configuration(self):
         """What makes the method what it is, as a dict for JSON."""
@@ -133,6 +150,7 @@ class Explainer:
         """
         leaves, pack = self._inputs.flatten(x)
         arrays = self._inputs.arrays(leaves)
+        self._categories.check(arrays)
         samples = len(arrays[0])
         target = self._target(output)
         explained = self.twin.outputs[target]
@@ -283,7 +301,8 @@ class Explainer:
                 starts = [neurons.Start(mode, values, self.starts_at_one)]
             else:
                 starts = [neurons.Start(neurons.SEVERAL[mode], values[:, k], self.starts_at_one) for k in range(targets)]
-            explained, each = self.attribute(probe, inputs, starts)
+            run, numbers = self._categories.bind(probe, inputs)
+            explained, each = self.attribute(run, numbers, starts)
             if targets is None:
                 return explained, each[0]
             return explained, [tf.stack(of_one, axis=1) for of_one in zip(*each, strict=True)]
@@ -324,6 +343,13 @@ class Explainer:
 
     def _target(self, output):
         """Position of the explained output."""
+        position, names = self._position(output), self._output_names
+        dtype = self.twin.outputs[position].dtype
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(f"The output {names[position]!r} is of type {dtype}: explain the scores that it was made of.")
+        return position
+
+    def _position(self, output):
         names = self._output_names
         if output is None and len(names) == 1:
             return 0

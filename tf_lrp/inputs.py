@@ -59,7 +59,7 @@ class InputSpec:
         """Flat inputs as checked NumPy arrays of the twin's types.
 
         Raises:
-            TypeError: if one is not numeric.
+            TypeError: if one is not numeric (or, where the model takes strings, no string).
             ValueError: if one has the wrong shape, is empty or not finite, or they differ in length.
         """
         arrays = [self._array(leaf, tensor) for leaf, tensor in zip(leaves, self.tensors, strict=True)]
@@ -74,8 +74,11 @@ class InputSpec:
             array = np.asarray(leaf)
         except ValueError as error:
             raise ValueError(f"The input {tensor.name!r} is no rectangular array: {error}.") from None
-        if array.dtype.kind not in "iufb":
-            raise TypeError(f"The input {tensor.name!r} needs numbers, got an array of type {array.dtype}.")
+        if tensor.dtype == "string":
+            array = _strings(array, tensor.name)
+        elif array.dtype.kind not in "iufb":
+            hint = " If the model takes strings, say so: inputs=keras.Input(shape, dtype='string')." * _is_text(array)
+            raise TypeError(f"The input {tensor.name!r} needs numbers, got an array of type {array.dtype}.{hint}")
         expected = tuple(tensor.shape)
         shown = "(" + ", ".join(["N", *("any" if d is None else str(d) for d in expected[1:])]) + ")"
         if array.ndim == len(expected) - 1 and _fits(array.shape, expected[1:]):
@@ -92,7 +95,15 @@ class InputSpec:
             raise ValueError(f"The model was built for batches of {expected[0]}, got {len(array)} samples.{advice}")
         if not len(array):
             raise ValueError(f"The input {tensor.name!r} holds no samples (shape {array.shape}): there is nothing to explain.")
-        array = array.astype(tensor.dtype, copy=False)
+        if tensor.dtype == "string":
+            return array
+        given, array = array, array.astype(tensor.dtype, copy=False)
+        if array.dtype.kind in "iu" and not np.array_equal(given, array):
+            place = np.unravel_index(np.argmax(given != array), array.shape)
+            raise ValueError(
+                f"The input {tensor.name!r} takes whole numbers of type {array.dtype}, and holds {given[place]} at "
+                f"{tuple(map(int, place))}."
+            )
         bad = int(array.size - np.isfinite(array).sum())
         if bad:
             raise ValueError(
@@ -124,6 +135,18 @@ class InputSpec:
     def pack(self, leaves):
         """A flat list in the model's own structure."""
         return tree.pack_sequence_as(self.structure, leaves)
+
+
+def _is_text(array):
+    return array.dtype.kind in "US" or (array.dtype == object and all(isinstance(v, (str, bytes)) for v in array.flat))
+
+
+def _strings(array, name):
+    if array.size and not _is_text(array):
+        other = next((v for v in array.flat if not isinstance(v, (str, bytes))), None)
+        found = f"{type(other).__name__} {other!r}" if array.dtype == object else f"an array of type {array.dtype}"
+        raise TypeError(f"The input {name!r} needs strings, got {found}.")
+    return array.astype(object)
 
 
 def _fits(shape, expected):

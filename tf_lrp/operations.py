@@ -6,6 +6,47 @@ import keras
 import tensorflow as tf
 from keras import ops
 
+from tf_lrp import keras_internals
+
+
+class Entries(keras.Operation):
+    """A number for each entry of an input of strings or integers, which takes the entry's relevance: the integer, or 1."""
+
+    def call(self, x):
+        return tf.ones(tf.shape(x), tf.float64) if x.dtype == tf.string else tf.cast(x, tf.float64)
+
+    def compute_output_spec(self, x):
+        return entries_like(x)
+
+
+def entries_like(x):
+    """The symbolic tensor of the `Entries` of x."""
+    return keras.KerasTensor(x.shape, dtype="float32" if x.dtype == "string" else x.dtype)
+
+
+class WithEntries(keras.Operation):
+    """A layer called on strings or integers as they are, behind the `Entries` that take its relevance.
+
+    Args:
+        layer: the layer.
+        count: how many of the arguments are `Entries`: the first ones.
+    """
+
+    def __init__(self, layer, count):
+        super().__init__(name=layer.name)
+        self.layer, self.count = layer, count
+
+    def call(self, *args, **kwargs):
+        return self.layer.call(*args[self.count :], **kwargs)
+
+    def compute_output_spec(self, *args, **kwargs):
+        return keras_internals.output_spec(self.layer, *args[self.count :], **kwargs)
+
+
+def layer_of(operation):
+    """The layer that an operation calls, or the operation itself."""
+    return operation.layer if isinstance(operation, WithEntries) else operation
+
 
 class MergeTime(keras.Operation):
     """(N, T, ...) -> (N T, ...)"""

@@ -18,15 +18,17 @@ class Frozen:
 
     Attributes:
         graph_def: tf.compat.v1.GraphDef; its placeholders are the inputs and the large constants.
-        inputs: names of the placeholders of the inputs, in order.
+        inputs: names of the placeholders of the inputs, in order, and of the resources after them.
         outputs: output key -> tensor name.
         constants: placeholder name -> NumPy array: folded and sign-split kernels, biases, counts.
+        resources: handles of the tables in which strings and integers are looked up.
     """
 
     graph_def: tf.compat.v1.GraphDef
     inputs: tuple[str, ...]
     outputs: dict[str, str]
     constants: dict[str, np.ndarray]
+    resources: tuple = ()
 
 
 def freeze(function, signature):
@@ -43,6 +45,7 @@ def freeze(function, signature):
         ValueError: if the constants exceed the 2 GB that a graph can hold.
     """
     traced = tf.function(function, autograph=False).get_concrete_function(*signature)
+    traced.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)  # tables are filled already
     try:
         graph = convert_variables_to_constants_v2(traced, lower_control_flow=False).graph
     except ValueError as error:
@@ -54,7 +57,9 @@ def freeze(function, signature):
     ends = dict(zip(keys, graph.outputs, strict=True))
     varying = _varying(graph, inputs)
     values = _values(graph, varying, _frontier(varying, ends.values()))
-    return _assemble(graph, inputs, ends, varying, values)
+    handles = {inside.name: outside for outside, inside in traced.graph.captures}
+    resources = tuple(handles[t.name] for t in graph.inputs[len(signature) :])
+    return _assemble(graph, inputs, ends, varying, values, resources)
 
 
 def _varying(graph, inputs):
@@ -91,7 +96,7 @@ def _values(graph, varying, names):
         return session.run({name: name for name in names})
 
 
-def _assemble(graph, inputs, ends, varying, values):
+def _assemble(graph, inputs, ends, varying, values, resources):
     whole = graph.as_graph_def()
     reduced = tf.compat.v1.GraphDef(library=whole.library, versions=whole.versions)
     renamed, constants = {}, {}
@@ -122,7 +127,7 @@ def _assemble(graph, inputs, ends, varying, values):
         kept.input.extend(f"^{control.name}" for control in waits_for)
     outputs = {key: renamed.get(t.name, t.name) for key, t in ends.items()}
     outputs = {key: name if ":" in name else f"{name}:0" for key, name in outputs.items()}
-    return Frozen(reduced, tuple(op.name for op in inputs), outputs, constants)
+    return Frozen(reduced, tuple(op.name for op in inputs), outputs, constants, resources)
 
 
 def _on_one_device():

@@ -81,6 +81,11 @@ def _interpreter(path):
 
 def _lowered(analyzer, *, selecting, layers, output, neuron_selection, batch_size, input_shape):
     """(way, graph of forward operations, its inputs, its results by key)."""
+    if analyzer._categories.uncompiled:
+        raise ValueError(
+            f"ONNX and LiteRT hold functions of numbers, and {', '.join(map(repr, analyzer._categories.uncompiled))} looks up "
+            "strings or integers in tables: export as saved_model, or explain the model without its preprocessing."
+        )
     way = Way(analyzer, selecting, layers, output, neuron_selection)
     signature = [tf.TensorSpec(s, t.dtype) for s, t in zip(_static(way, batch_size, input_shape), way.signature, strict=True)]
     unrolled = unrolling.set(True)

@@ -21,6 +21,7 @@ def write(analyzer, path, description, *, layers, output, labels, neuron_selecti
         way = Way(analyzer, selecting, layers, output, neuron_selection)
         signatures[key] = _signature(way, shared)
     module.constants = list(shared.values())
+    module.tables = analyzer._categories.tables
     with tempfile.TemporaryDirectory() as folder:
         module.description = _asset(folder, "tf_lrp.json", description)
         if labels is not None:
@@ -40,7 +41,8 @@ def _signature(way, shared):
 
     def explain(**tensors):
         read = {name: tf.convert_to_tensor(variable) for name, variable in constants.items()}
-        return run(frozen, [tensors[name] for name in way.names], read)
+        tables = [tf.compat.v1.get_default_graph().capture(handle) for handle in frozen.resources]
+        return run(frozen, [*(tensors[name] for name in way.names), *tables], read)
 
     specs = {name: tf.TensorSpec(s.shape, s.dtype, name) for name, s in zip(way.names, way.signature, strict=True)}
     return tf.function(explain, autograph=False).get_concrete_function(**specs)

@@ -8,7 +8,9 @@ from typing import Any
 import keras
 from keras import tree
 
+from tf_lrp.graph.categories import entries_of
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.operations import Entries
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,16 +19,20 @@ class Built:
 
     Attributes:
         model: the keras.Model.
+        core: keras.Model of [*inputs, *entries] (a flat list) with the same outputs; the model itself without entries.
         layers: the layer in the place of each node.
-        taken, returned: for each node the tensors of the model that its layer takes, and those that it returns.
-        results: layer name -> the model's tensors for what this layer returns, one for each use.
+        taken, returned: for each node the tensors of the core that its layer takes, and those that it returns.
+        results: layer name -> the core's tensors for what this layer returns, one for each use.
+        entries: position of an input of strings or integers -> the core's input that takes its relevance.
     """
 
     model: keras.Model
+    core: keras.Model
     layers: tuple
     taken: tuple
     returned: tuple
     results: dict[str, list]
+    entries: dict[int, Any]
 
 
 def working_type(graph):
@@ -44,12 +50,14 @@ def build(graph, layer_at, dtype, name) -> Built:
     Args:
         graph: `Graph`.
         layer_at: node position -> the layer that is called on the node's inputs, in their order.
-        dtype: type of the inputs. (A token or an integer picture is explained by real numbers.)
+        dtype: type of the inputs but those that have `Entries`. (A token or an integer picture is explained by real numbers.)
         name: of the model.
     """
+    entries = entries_of(graph)
 
     def input_like(tensor):
-        return keras.Input(batch_shape=tensor.shape, dtype=dtype, name=tensor.name)
+        as_it_is = id(tensor) in entries
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype if as_it_is else dtype, name=tensor.name)
 
     inputs = tree.map_structure(input_like, graph.inputs)
     tensors: dict[int, Any] = {id(old): new for old, new in zip(tree.flatten(graph.inputs), tree.flatten(inputs), strict=True)}
@@ -57,12 +65,24 @@ def build(graph, layer_at, dtype, name) -> Built:
     def current(structure):
         return tree.map_structure(lambda t: tensors.get(id(t), t), structure)
 
-    layers, taken, returned = [], [], []
+    layers, taken, returned, numbers = [], [], [], []
     for position, node in enumerate(graph.nodes):
         layers.append(layer_at(position))
         taken.append(tuple(current(node.inputs)))
-        returned.append(tuple(tree.flatten(layers[-1](*taken[-1]))))
+        if isinstance(node.operation, Entries):
+            # An input of its own, so that relevance can be taken there.
+            numbers.append(keras.Input(batch_shape=node.output.shape, dtype=dtype, name=node.name))
+            returned.append((numbers[-1],))
+        else:
+            returned.append(tuple(tree.flatten(layers[-1](*taken[-1]))))
         tensors.update((id(old), new) for old, new in zip(node.outputs, returned[-1], strict=True))
-    model = model_of(inputs, current(graph.outputs), name)
+    flat, outputs = tree.flatten(inputs), current(graph.outputs)
+    model = core = model_of([*flat, *numbers] if numbers else inputs, outputs, name)
+    if numbers:
+        described = zip(graph.nodes, layers, taken, strict=True)
+        of_inputs = [layer(*x) for node, layer, x in described if isinstance(node.operation, Entries)]
+        model = model_of(inputs, core([*flat, *of_inputs]), name)
     kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
-    return Built(model, tuple(layers), tuple(taken), tuple(returned), kept)
+    positions = {n: id(t) for n, t in enumerate(tree.flatten(graph.inputs)) if id(t) in entries}
+    relevant = {n: tensors[id(entries[raw])] for n, raw in positions.items()}
+    return Built(model, core, tuple(layers), tuple(taken), tuple(returned), kept, relevant)

@@ -12,6 +12,7 @@ from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
+from tf_lrp.graph.categories import with_entries
 from tf_lrp.graph.flow import noise
 from tf_lrp.graph.heads import strip_softmax
 from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
@@ -149,4 +150,4 @@ def canonize(graph, *, strip_heads=True, fold=True):
     graph = split_activation(split_separable(describe_affine(graph)))
     if strip_heads:
         graph = strip_softmax(graph)
-    return fold_batchnorm(graph) if fold else graph
+    return with_entries(fold_batchnorm(graph) if fold else graph)

@@ -11,6 +11,7 @@ from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.signs import nonnegative_tensors
+from tf_lrp.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
 from tf_lrp.twins.registry import twin_class_of
 
@@ -83,7 +84,7 @@ def gather(graph):
         Facts(
             name=node.name,
             path=".".join(_place(node)),
-            layer_class=type(node.operation).__name__,
+            layer_class=type(layer_of(node.operation)).__name__,
             kinds=kinds[n],
             index=weights.index(n) if n in weights else None,
             weighted=len(weights),

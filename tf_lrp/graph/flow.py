@@ -8,7 +8,7 @@ from keras import tree
 from tf_lrp import keras_internals as K
 from tf_lrp.graph import routing
 from tf_lrp.graph.activations import activation_name
-from tf_lrp.operations import Gated
+from tf_lrp.operations import Entries, Gated
 from tf_lrp.side_effects import Noise
 from tf_lrp.twins.identities import is_identity
 
@@ -24,6 +24,8 @@ _BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos
 _NORMALIZERS = K.operation_classes("Rsqrt", "Reciprocal")
 #: Operations that return values and their places.
 _RANKINGS = K.operation_classes("TopK")
+#: Types whose values say which or whether, and never how much.
+_WITHOUT_SIZE = ("bool", "string")
 _ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
 #: What is but a change of units or of type.
 _UNITS = (L.Rescaling, *K.operation_classes("Negative", "Cast", "SaturateCast"))
@@ -31,11 +33,13 @@ _UNITS = (L.Rescaling, *K.operation_classes("Negative", "Cast", "SaturateCast"))
 
 def signals(graph):
     """ids of the tensors whose values depend on the model's inputs by more than a yes or no."""
-    found = {id(t) for t in tree.flatten(graph.inputs) if t.dtype != "bool"}
+    as_entries = {id(t) for node in graph.nodes if isinstance(node.operation, Entries) for t in node.inputs}
+    found = {id(t) for t in tree.flatten(graph.inputs) if t.dtype not in _WITHOUT_SIZE and id(t) not in as_entries}
     for node in graph.nodes:
-        if any(id(t) in found for t in node.inputs) and not _indicates(node):
+        starts = isinstance(node.operation, Entries)
+        if starts or (any(id(t) in found for t in node.inputs) and not _indicates(node)):
             values = node.outputs[:1] if isinstance(node.operation, _RANKINGS) else node.outputs
-            found.update(id(t) for t in values if t.dtype != "bool")
+            found.update(id(t) for t in values if t.dtype not in _WITHOUT_SIZE)
     return found
 
 
@@ -117,6 +121,8 @@ def _rank(tensor, producers, found):
     while (node := producers.get(id(tensor))) is not None:
         inputs = [t for t in node.inputs if id(t) in found]
         operation = node.operation
+        if isinstance(operation, Entries):
+            break
         if isinstance(operation, _NORMALIZERS) or (isinstance(operation, QUOTIENTS) and id(_first(node)) not in found):
             return _NORMALIZER
         if isinstance(operation, K.Power) and _is_negative(node.args[-1]):

@@ -45,6 +45,12 @@ def _time_distributed(layer, inputs, mask=None, training=None):
     return keras.tree.map_structure(lambda y: SplitTime()(y, inputs), outputs)
 
 
+@_opens(*K.FEATURE_CONCATENATION)
+def _feature_concatenation(layer, xs):
+    """Its own call takes TensorFlow's function."""
+    return ops.concatenate(xs, axis=layer.axis)
+
+
 @_opens(L.Bidirectional)
 def _bidirectional(layer, sequences, initial_state=None, mask=None, training=None):
     """Both layers, the backward one in its own order; without the fused kernels that Keras may take."""

@@ -12,9 +12,12 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph import quotients, vanishing
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
+from tf_lrp.graph.category_inputs import CategoryInputs
 from tf_lrp.graph.facts import Facts, gather
 from tf_lrp.graph.nodes import Graph, Node
+from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
+from tf_lrp.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
 from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
 
@@ -44,15 +47,21 @@ class Rewritten:
 
     Attributes:
         model: the twin, a keras.Model.
+        core: as of `Built`; the steps are its.
         steps: one for each node, in topological order.
         results: layer name -> the twin's tensors for what this layer returns, one for each use.
         divided: ids of the twin's tensors whose gradient is relevance divided by them.
+        categories: `CategoryInputs` of the twin.
+        unreached: for each output why no relevance of it reaches any input, or "" where it does.
     """
 
     model: keras.Model
+    core: keras.Model
     steps: tuple[Step, ...]
     results: dict[str, list]
     divided: frozenset
+    categories: CategoryInputs
+    unreached: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -100,7 +109,15 @@ def rewrite(graph: Graph, preset, name):
     pairs = [
         pair for node, made in zip(graph.nodes, built.returned, strict=True) for pair in zip(node.outputs, made, strict=True)
     ]
-    return Rewritten(built.model, tuple(steps), built.results, frozenset(id(new) for old, new in pairs if id(old) in divided))
+    return Rewritten(
+        built.model,
+        built.core,
+        tuple(steps),
+        built.results,
+        frozenset(id(new) for old, new in pairs if id(old) in divided),
+        CategoryInputs(graph, built),
+        reasons_unreached(graph, choices),
+    )
 
 
 def _choices(graph, facts, preset):
@@ -231,9 +248,8 @@ def _refuse(refused):
 
 def _no_twin(node):
     shapes = ", ".join(str(t.shape) for t in node.inputs)
-    what = (
-        f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape})"
-    )
+    class_name = type(layer_of(node.operation)).__name__
+    what = f"{node.name!r} of class {class_name} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape})"
     if getattr(node.operation, "quantization_mode", None):
         return f"{what} is quantized, and the kernel it applies is not its weights: explain the model as it was before"
     return f"{what} could not be opened: {node.problem}" if node.problem else what

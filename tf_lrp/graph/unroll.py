@@ -18,6 +18,7 @@ from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, wit
 from tf_lrp.graph.openers import opener_of
 from tf_lrp.side_effects import Unexplainable, left_out
 from tf_lrp.twins import twin_class_of
+from tf_lrp.twins.categories import CATEGORY_LAYERS
 
 
 def unroll(model, inputs=None):
@@ -166,6 +167,9 @@ class _Tracer:
                     problem = str(reason)
                     del self.nodes[before:]
             outputs = infer(operation, *args, **kwargs)
+            if isinstance(operation, CATEGORY_LAYERS):
+                outputs = K.output_spec(operation, *args, **kwargs)
+                problem = K.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs
         finally:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from tf_lrp.explainer import Explainer, output_names
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.build import build, working_type
+from tf_lrp.graph.category_inputs import CategoryInputs
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.methods import checks
+from tf_lrp.operations import Entries
+from tf_lrp.rules import Pass
 from tf_lrp.twins import PlainTwin
+from tf_lrp.twins.categories import EntriesTwin
 
 
 class Method(Explainer):
@@ -35,11 +39,14 @@ class Method(Explainer):
         def twin_at(position):
             node = self.graph.nodes[position]
             arguments = {"name": node.name, "dtype": dtype, "arguments": (node.args, node.kwargs)}
+            if isinstance(node.operation, Entries):
+                return EntriesTwin(node.operation, Pass(), **arguments)
             return self.twin_of(node, function=node.affine, operation=node.operation, rule=None, **arguments)
 
         self.built = build(self.graph, twin_at, dtype, model.name)
         twin = self.built.model
-        super().__init__(model.name, twin, self.built.results, output_names(twin, model), **options)
+        categories = CategoryInputs(self.graph, self.built)
+        super().__init__(model.name, twin, self.built.results, output_names(twin, model), categories=categories, **options)
 
     def twin_of(self, node, **arguments):
         """The layer in the place of a node; a subclass gives some nodes a backward pass of their own."""

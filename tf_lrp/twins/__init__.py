@@ -1,6 +1,6 @@
 """Twins: layers that compute what the originals do and hand back relevance; one module a family."""
 
-from tf_lrp.twins import activation, attention, embedding, linear, pooling, products, recurrent, structural
+from tf_lrp.twins import activation, attention, categories, embedding, linear, pooling, products, recurrent, structural
 from tf_lrp.twins.activation import PassTwin, SoftmaxTwin
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
@@ -22,6 +22,7 @@ __all__ = [
     "Twin",
     "activation",
     "attention",
+    "categories",
     "embedding",
     "linear",
     "pooling",

@@ -12,7 +12,7 @@ from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
 from tf_lrp.twins.identities import IDENTITY_LAYERS, only_in_training
 from tf_lrp.twins.registry import register_twin
 
-_CASTS = K.operation_classes("Cast", "SaturateCast")
+CASTS = K.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
@@ -42,7 +42,7 @@ class PassTwin(Twin):
             return inputs[0]
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
-        widens = isinstance(operation, _CASTS) and keras.backend.is_float_dtype(operation.dtype)
+        widens = isinstance(operation, CASTS) and keras.backend.is_float_dtype(operation.dtype)
         return inputs[0] if widens or only_in_training(operation) else super().compute(*inputs)
 
     def call(self, *inputs):

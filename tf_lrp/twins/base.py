@@ -136,6 +136,7 @@ class Twin(keras.layers.Layer):
         args, kwargs = self._fill_in(inputs)
         with keras_internals.reading_variables_as(self.compute_dtype):
             outputs = self.operation.call(*args, **kwargs)
+        outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
 
     def call(self, *inputs):
@@ -143,7 +144,7 @@ class Twin(keras.layers.Layer):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        spec = self.operation.compute_output_spec(*args, **kwargs)
+        spec = keras_internals.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
     def absorbed(self, inputs, relevance):

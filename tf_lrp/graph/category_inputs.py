@@ -1,0 +1,197 @@
+"""The inputs of a twin that are no numbers: what takes their relevance, and which of their values exist."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from keras import layers as L
+from keras import tree
+
+from tf_lrp import keras_internals as K
+from tf_lrp.graph.categories import values_of
+from tf_lrp.graph.nodes import model_of
+from tf_lrp.operations import Entries, layer_of
+from tf_lrp.twins.categories import CATEGORY_LAYERS
+from tf_lrp.twins.structural import ROUTING_LAYERS
+
+
+@dataclass(frozen=True)
+class _LookUp:
+    """A layer that looks values up and does not take all.
+
+    Attributes:
+        name: of the layer.
+        tensor: of the core, what it looks up.
+        input_name: of the model's input that it comes from.
+        takes: array of values -> bool array, whether the layer takes them.
+        allowed: which it takes, in words.
+    """
+
+    name: str
+    tensor: Any
+    input_name: str
+    takes: Callable
+    allowed: str
+
+
+class CategoryInputs:
+    """Inputs of strings, and of integers that are looked up.
+
+    Args:
+        graph: `Graph`.
+        built: what became of it, `Built`.
+
+    Attributes:
+        core: keras.Model of [*inputs, *entries], or None.
+        entries: position of an input -> the core's input that takes its relevance.
+        uncompiled: names of the layers that XLA does not compile.
+        tables: in which layers look up strings and integers.
+    """
+
+    def __init__(self, graph=None, built=None):
+        self.core, self.entries = (None, {}) if built is None else (built.core, built.entries)
+        nodes = [] if graph is None else graph.nodes
+        self.uncompiled = [n.name for n in nodes if not getattr(layer_of(n.operation), "supports_jit", True)]
+        self.tables = K.hash_tables_of([layer_of(n.operation) for n in nodes])
+        self._inputs = [] if built is None else built.model.inputs
+        self._lookups = [] if built is None else _lookups(graph, built)
+        self._reader = None
+
+    def bind(self, probe, inputs):
+        """A probe as a function of numbers alone.
+
+        Args:
+            probe: keras.Model that takes what the core takes.
+            inputs: flat list of tensors.
+
+        Returns:
+            (the function, the list of tensors that it takes: ``inputs`` with entries in place of strings and categories).
+        """
+        if not self.entries:
+            return probe, inputs
+        numbers = [tf.cast(Entries().call(x), self.entries[n].dtype) if n in self.entries else x for n, x in enumerate(inputs)]
+        return _Bound(probe, inputs, tuple(self.entries)), numbers
+
+    def refuse(self, why):
+        """Refuses inputs that are no numbers, for methods that change them as numbers."""
+        if self.entries:
+            names = ", ".join(repr(self._inputs[n].name) for n in self.entries)
+            raise ValueError(
+                f"{why}, and {names} holds strings or integers that are looked up: explain the model by tf_lrp.Analyzer, or "
+                "without its preprocessing."
+            )
+
+    def check_compiled(self, jit_compile):
+        """Refuses to compile layers that XLA cannot."""
+        if jit_compile is True and self.uncompiled:
+            raise ValueError(
+                f"XLA does not compile {', '.join(map(repr, self.uncompiled))}: strings and integers are looked up there. "
+                'Leave jit_compile at "auto".'
+            )
+
+    def check(self, arrays):
+        """Refuses tokens that a layer does not know.
+
+        Args:
+            arrays: the model's inputs, a flat list.
+
+        Raises:
+            ValueError: saying which input, value and place, and what is allowed.
+        """
+        at = {id(t): array for t, array in zip(self._inputs, arrays, strict=True)} if self._lookups else {}
+        others = [k for k in self._lookups if id(k.tensor) not in at]
+        if others:
+            if self._reader is None:
+                self._reader = model_of(self.core.inputs, [k.tensor for k in others])
+            run, numbers = self.bind(self._reader, [tf.constant(a) for a in arrays])
+            found = tree.flatten(run(numbers, training=False))
+            at |= {id(k.tensor): np.asarray(values) for k, values in zip(others, found, strict=True)}
+        for lookup in self._lookups:
+            _check_values(lookup, at[id(lookup.tensor)])
+
+
+class _Bound:
+    """A model whose strings and categories are given, as a function of the other inputs and of their entries."""
+
+    def __init__(self, probe, inputs, positions):
+        self.probe, self.inputs, self.positions, self.outputs = probe, inputs, positions, probe.outputs
+
+    def __call__(self, numbers, training=False):
+        plain = [self.inputs[n] if n in self.positions else x for n, x in enumerate(numbers)]
+        return self.probe([*plain, *(numbers[n] for n in self.positions)], training=training)
+
+
+def _lookups(graph, built):
+    producers = graph.producers()
+    names = {id(t): t.name for t in tree.flatten(graph.inputs)}
+    found = []
+    for node, taken in zip(graph.nodes, built.taken, strict=True):
+        layer = layer_of(node.operation)
+        if isinstance(layer, L.Embedding):
+            takes, allowed = _whole_numbers(layer.input_dim), f"whole numbers from 0 to {layer.input_dim - 1}"
+        elif isinstance(layer, L.CategoryEncoding) and layer.output_mode != "one_hot":
+            takes, allowed = _whole_numbers(np.inf), "whole numbers from 0"  # it leaves out those beyond its last category
+        elif isinstance(layer, (L.IntegerLookup, L.StringLookup)) and not layer.num_oov_indices and not layer.invert:
+            takes, allowed = functools.partial(K.in_vocabulary, layer), "what is in its vocabulary (num_oov_indices=0)"
+        else:
+            continue
+        source = None if _fits(producers.get(id(values_of(node)[0])), layer) else _source(values_of(node)[0], producers, names)
+        if source is not None:
+            found.append(_LookUp(node.name, taken[-len(values_of(node))], source, takes, allowed))
+    return found
+
+
+def _fits(producer, layer):
+    """Whether an embedding has a row for each code of the layer of categories before it."""
+    before = None if producer is None else layer_of(producer.operation)
+    makes_codes = isinstance(before, CATEGORY_LAYERS) and isinstance(layer, L.Embedding)
+    return makes_codes and K.number_of_categories(before) <= layer.input_dim
+
+
+def _whole_numbers(end):
+    return lambda values: (values >= 0) & (values < end) & (values == np.floor(values))
+
+
+def _source(tensor, producers, names):
+    """Name of the model's input that a tensor comes from by moving values around, or None."""
+    while (node := producers.get(id(tensor))) is not None:
+        moves = isinstance(node.operation, (*ROUTING_LAYERS, *K.CONVERSIONS, L.Identity, Entries))
+        looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
+        inputs = values_of(node)
+        if not (moves or looks_up) or len(inputs) != 1:
+            return None
+        (tensor,) = inputs
+    return names.get(id(tensor))
+
+
+def looked_up(graph):
+    """Pairs (name of an input, name of the layer that looks it up) of a graph."""
+    producers, names, found = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
+    for node in graph.nodes:
+        tokens = isinstance(layer_of(node.operation), (L.Embedding, *CATEGORY_LAYERS, *K.operation_classes("OneHot", "Take")))
+        taken = node.inputs[-1:] if isinstance(node.operation, K.operation_classes("Take")) else values_of(node)
+        sources = [_source(t, producers, names) for t in taken] if tokens else []
+        found += [(source, node.name) for source in sources if source is not None]
+    return list(dict.fromkeys(found))
+
+
+def _check_values(lookup, values):
+    bad = ~lookup.takes(values)
+    if not bad.any():
+        return
+    place = tuple(map(int, np.unravel_index(np.argmax(bad), bad.shape)))
+    value = values[place].decode(errors="replace") if isinstance(values[place], bytes) else values[place]
+    shown = repr(value) if isinstance(value, str) else f"{value:.7g}"
+    others = f" ({bad.sum()} such values in all)" if bad.sum() > 1 else ""
+    raise ValueError(
+        f"The input {lookup.input_name!r} hands {shown} to {lookup.name!r} at {place}{others}, which takes {lookup.allowed}."
+    )
+
+
+#: Of a model whose inputs are numbers.
+NO_CATEGORIES = CategoryInputs()

@@ -1,0 +1,54 @@
+"""Whether relevance of an output reaches any input, and if not, what ends it."""
+
+from __future__ import annotations
+
+from keras import tree
+
+from tf_lrp import keras_internals as K
+from tf_lrp.graph.flow import signals
+from tf_lrp.operations import Entries, layer_of
+from tf_lrp.rules import Stop
+
+
+def reasons_unreached(graph, choices):
+    """For each output why its relevance reaches no input: "" where it does, or where a `Stop` that was asked for ends it.
+
+    Args:
+        graph: `Graph`.
+        choices: for each node (choice of its rule, which inputs take relevance).
+    """
+    producers, takes_of = graph.producers(), {id(n): c for n, c in zip(graph.nodes, choices, strict=True)}
+    depends = signals(graph)
+    return tuple(_reason(t, producers, takes_of, depends, tree.flatten(graph.inputs)) for t in tree.flatten(graph.outputs))
+
+
+def _reason(output, producers, takes_of, depends, inputs):
+    pending, seen, ends = [output], set(), []
+    while pending:
+        tensor = pending.pop()
+        if id(tensor) in seen:
+            continue
+        seen.add(id(tensor))
+        node = producers.get(id(tensor))
+        if node is None or isinstance(node.operation, Entries):
+            if id(tensor) in depends:
+                return ""
+            continue
+        choice, takes = takes_of[id(node)]
+        if isinstance(choice.rule, Stop) and choice.addressed:
+            return ""
+        # Beyond what does not depend on the inputs by more than a yes or no, look for what says yes or no.
+        if id(tensor) in depends:
+            pending.extend(t for t, flag in zip(node.inputs, takes, strict=bool(takes)) if flag)
+            continue
+        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, K.SizeOf):
+            ends.append(node)
+        else:
+            pending.extend(node.inputs)
+    if not ends:
+        return "it does not depend on them by more than shapes, masks and gates. Its maps are zero everywhere."
+    names = ", ".join(sorted({f"{n.name!r} ({type(layer_of(n.operation)).__name__})" for n in ends}))
+    return (
+        f"everything passes through {names}, which tells which or whether, and not how much. Its maps are zero everywhere; "
+        "explain a score that is computed before."
+    )
