@@ -393,7 +393,7 @@ def test_files_that_do_not_fit_are_refused_and_change_nothing(small_model, tmp_p
         "extra": ({**arrays, "conv9/kernel": np.zeros(3)}, r"unknown to the model \(1\): conv9/kernel"),
         "shape": ({**arrays, "dense/bias": np.zeros(5)}, r"dense/bias: \(5,\) in the file, \(4,\) in the model"),
         "text": ({**arrays, "dense/bias": np.array(["a"] * 4)}, "not numeric"),
-        "pickled": ({**arrays, "dense/bias": np.array([{}] * 4, dtype=object)}, "pickled objects are refused"),
+        "pickled": ({**arrays, "dense/bias": np.array([{}] * 4, dtype=object)}, "pickled objects, which are refused"),
     }
     for name, (content, message) in spoiled.items():
         np.savez(tmp_path / f"{name}.npz", **content)
