@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["tf_lrp", "tf_lrp.*"]),
     package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
-    install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich"],
+    install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich", "filelock"],
     extras_require={
         "onnx": _ONNX,
         "litert": _LITERT,
