@@ -3,13 +3,30 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint clean
+# An environment of the oldest TensorFlow and Keras that setup.py allows: "keras>=3.10" becomes keras==3.10.*
+FLOOR := .venv-floor
+OLDEST := $(shell grep -oE '"(tensorflow|keras)>=[0-9.]+"' setup.py | sed -E 's/>=([0-9.]+)"/==\1.*"/')
+
+# Tests of float32 numbers, which depend on the kernels that TensorFlow takes.
+NUMBERS := tests/test_processors.py tests/test_explicit.py tests/test_pooling.py tests/test_golden_innvestigate.py \
+	tests/test_golden_zennit.py tests/test_golden_toolbox.py
+
+.PHONY: demo test test-onednn test-floor lint clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tf-lrp demo --out out/demo.png
 
 test: $(VENV)/.tested
 	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+
+# TensorFlow leaves oneDNN off on processors without AVX-512.
+test-onednn: $(VENV)/.tested
+	for on in 0 1; do \
+		TF_ENABLE_ONEDNN_OPTS=$$on TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 -k "not float64" $(NUMBERS) || exit 1; \
+	done
+
+test-floor: $(FLOOR)/.installed
+	TF_CPP_MIN_LOG_LEVEL=3 $(FLOOR)/bin/python -m pytest tests/test_floor.py
 
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
@@ -26,5 +43,10 @@ $(VENV)/.tested: setup.py | $(BIN)/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -e ".[test]"
 	touch $@ $(VENV)/.installed
 
+$(FLOOR)/.installed: setup.py
+	$(PYTHON) -m venv $(FLOOR)
+	$(FLOOR)/bin/pip install --quiet --disable-pip-version-check -e . pytest $(OLDEST)
+	touch $@
+
 clean:
-	rm -rf $(VENV) out
+	rm -rf $(VENV) $(FLOOR) out
