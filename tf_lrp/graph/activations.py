@@ -13,7 +13,7 @@ _OF_LAYER = {L.LeakyReLU: "leaky_relu", L.PReLU: "prelu", L.ELU: "elu", L.Softma
 _OF_OPERATION = {
     "LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "HardTanh": "hard_tanh",
     "TanhShrink": "tanh_shrink", "SoftShrink": "soft_shrink", "HardShrink": "hard_shrink", "LogSoftmax": "log_softmax",
-    "LogSigmoid": "log_sigmoid", "Exp": "exponential",
+    "LogSigmoid": "log_sigmoid", "Exp": "exponential", "SparsePlus": "sparse_plus", "SparseSigmoid": "sparse_sigmoid",
 }  # fmt: skip
 
 
