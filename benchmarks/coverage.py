@@ -547,9 +547,10 @@ def document(results, size, command):
         f"output. {', '.join(versions)}; 2 shared CPU cores, no GPU.",
         "",
         f"*Sound*: the preset explains the network, the twin's output deviates by at most {TWIN:.0e} of the largest output "
-        f"(*twin*), nothing is NaN, and at most {UNACCOUNTED:.0e} of the explained output is lost or gained without biases, "
-        "stabilizers or padding accounting for it (*unaccounted*, from `analyzer.conservation(x)`). *sum R / out* is the "
-        "relevance at the inputs over the explained output: what is missing from 1 is what those three kept. *twins* counts "
+        f"(*twin*), nothing is NaN, and at most {UNACCOUNTED:.0e} of the explained output is lost or gained without a "
+        "cause that accounts for it (*unaccounted*, from `analyzer.conservation(x)`). *sum R / out* is the "
+        "relevance at the inputs over the explained output: what is missing from 1 is what biases, stabilizers, "
+        "padding and other causes kept. *twins* counts "
         "the rewritten layers, *first* and *second* are seconds of the first explanation (with tracing) and of the second, "
         "*GiB* the process's peak memory over all presets, *noise* how far the network's own output moves, relatively, when "
         "its input moves by 1e-7 of itself (0 for tokens): a twin that rounds differently cannot come closer than about that.",

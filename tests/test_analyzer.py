@@ -51,7 +51,7 @@ def test_relevance_sums_to_the_explained_logit_without_biases(x):
         relevance = tf_lrp.Analyzer(model, preset).analyze(x, neuron_selection=1)
         kept = tf_lrp.Analyzer(model, preset).conservation(x, neuron_selection=1)
         # what is missing is at windows of zeros, and is accounted for
-        np.testing.assert_allclose(relevance.sum() + kept.stabilizer, logits[:, 1].sum(), rtol=1e-3)
+        np.testing.assert_allclose(relevance.sum() + kept.kept, logits[:, 1].sum(), rtol=1e-3)
 
 
 def test_one_neuron_for_all_samples_and_one_for_each(model, analyzer, x):

@@ -15,6 +15,9 @@ import tf_lrp
 from tf_lrp import heatmap
 from tf_lrp.callbacks import RelevanceCallback
 
+#: What becomes of the explained output.
+SHARES = ("input", "biases", "stabilizers", "zero_denominators", "padding", "stops", "formula")
+
 
 def events(log_dir):
     """{tag: {step: (plugin, array)}} of all event files in the folder."""
@@ -79,7 +82,7 @@ def test_each_epoch_has_its_sheet_and_its_numbers(run):
     for image in sheets.values():
         assert len(np.unique(image.reshape(-1, 3), axis=0)) > 100
     assert any((sheets[0] != sheets[2]).ravel())
-    shares = [f"relevance/conservation/{what}" for what in ("input", "biases", "stabilizers", "padding")]
+    shares = [f"relevance/conservation/{what}" for what in SHARES]
     numbers = scalars(log_dir)
     assert set(numbers) == {"relevance/sum", "relevance/output", *shares}
     for step in (-1, 0, 1, 2):
@@ -99,7 +102,10 @@ def test_the_last_epoch_equals_a_fresh_analyzer(run):
         ("input", balance.input),
         ("biases", balance.bias),
         ("stabilizers", balance.stabilizer),
+        ("zero_denominators", balance.zero_denominator),
         ("padding", balance.padding),
+        ("stops", balance.stopped),
+        ("formula", balance.formula),
     ):
         assert numbers[f"relevance/conservation/{what}"] == pytest.approx(value / balance.output, rel=1e-4, abs=1e-6)
     # Cells are 12 times as large as the map, without interpolation; the second row of the sheet holds the heatmaps.

@@ -12,6 +12,7 @@ from small_models import randomize
 
 import tf_lrp
 from tf_lrp import Stabilizer, select
+from tf_lrp.conservation import CAUSES
 from tf_lrp.graph import quotients
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Stop, WSquare, ZBox, ZPlus, ZRule
 
@@ -63,7 +64,7 @@ def test_all_relevance_is_as_if_nothing_were_divided(rule, other, name, targets)
     balance, true = found.conservation(X), plain.conservation(X)
     scale = 1e-9 * max(abs(value) for b in true.layers for value in (b.received, b.passed, b.bias, b.stabilizer))
     for layer, of_plain in zip(balance.layers, true.layers, strict=True):
-        for part in ("received", "passed", "bias", "stabilizer", "padding"):
+        for part in ("received", "passed", *CAUSES):
             assert getattr(layer, part) == pytest.approx(getattr(of_plain, part), abs=scale), (layer, part)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tf_lrp import Stabilizer
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Unified, WinnerTakesAll, WSquare, ZBox, ZPlus, ZRule
@@ -53,3 +54,20 @@ def test_known_signs_halve_the_work():
         assert all(len(term.parts) == 2 for term in rule.terms(nonnegative=False))
         assert all(len(term.parts) == 1 for term in rule.terms(nonnegative=True))
     assert len(AlphaBeta(1, 0).terms(nonnegative=True)) == 1
+
+
+@pytest.mark.parametrize(("dtype", "floor"), [("float32", 1.0842021724855044e-19), ("float64", 1.4916681462400413e-154)])
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_denominator_counts_from_the_root_of_the_smallest_normal_number(dtype, floor, sign):
+    above, below = (tf.constant([sign * factor * floor], dtype) for factor in (1.01, 0.99))
+    relevance = tf.constant([1.0], dtype)
+    stabilizer = Stabilizer()
+    assert stabilizer(above)[0] == above[0] and stabilizer(below)[0] == 0
+    np.testing.assert_allclose(stabilizer.divide(relevance, above), relevance / above)
+    assert stabilizer.divide(relevance, below)[0] == 0
+    assert stabilizer.kept(above)[0] == 1 and stabilizer.kept(below)[0] == 0
+    # An epsilon below it is no help, and one above it is.
+    assert Stabilizer(0.5 * floor).divide(relevance, tf.zeros(1, dtype))[0] == 0
+    assert np.isfinite(Stabilizer(2 * floor).divide(relevance, tf.zeros(1, dtype))[0])
+    if sign > 0:
+        np.testing.assert_allclose(stabilizer.divide(below, below, vanishing=True), [0.99], rtol=1e-6)

@@ -20,7 +20,7 @@ class Analyzer(Explainer):
 
     LRP is the gradient of a rewritten model: the analyzer builds a twin of the model whose layers compute the same values
     but hand back relevance instead of derivatives. The pass starts from the value of the explained output, so that the
-    relevance of an input sums to that value but for what biases, stabilizers and padding take (see `conservation`).
+    relevance of an input sums to that value but for what biases, stabilizers, padding and others take (see `conservation`).
 
     Args:
         model: a built Keras 3 model: Sequential, Functional or subclassed, with nested models, shared layers, several

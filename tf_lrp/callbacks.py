@@ -61,8 +61,9 @@ class RelevanceCallback(keras.callbacks.Callback):
       ``relevance/maps/<input>``.
     - ``relevance/sum``, ``relevance/output``: the mean over samples of the relevance's sum and of the explained output.
     - ``relevance/conservation/input``: the share of the explained output that reached the inputs, sum / output. Where
-      ``conservation`` asks for the books of each layer, also what ``.../biases``, ``.../stabilizers`` and ``.../padding``
-      kept; the four sum to 1. No point is written where the output is 0.
+      ``conservation`` asks for the balance of each layer, also what ``.../biases``, ``.../stabilizers``,
+      ``.../zero_denominators``, ``.../padding``, ``.../stops`` and ``.../formula`` kept (see `tf_lrp.conservation.Kept`);
+      together they sum to 1. No point is written where the output is 0.
 
     An epoch takes longer by one `Analyzer.analyze` of these samples and by drawing.
 

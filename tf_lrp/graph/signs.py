@@ -72,14 +72,15 @@ def _is_nonnegative(node, known):
     def every(operands):
         return all(_cannot_be_negative(operand, known) for operand in operands)
 
-    operands = tree.flatten((node.args, node.kwargs))
+    operands = [o for o in tree.flatten((node.args, node.kwargs)) if o is not None and not isinstance(o, str)]
     if kind in (L.Maximum, K.Maximum):
         return any(_cannot_be_negative(operand, known) for operand in operands)
     if kind in _INTERPOLATING:
         filled = getattr(operation, "fill_value", 0)
         return operation.interpolation in _NONNEGATIVE_KERNELS and every([*operands, filled])
     if kind in _SELECTING:
-        return every([*operands, getattr(operation, "initial", None) or 0])
+        started = kind in K.operation_classes("Min") and operation.initial is not None
+        return every([*operands, operation.initial] if started else operands)
     if kind in _COMBINING:
         return every(operands)
     if moves_values(operation):
@@ -87,7 +88,7 @@ def _is_nonnegative(node, known):
     if kind in QUOTIENTS:
         # A divisor that is computed may be -0.
         return every(operands) and not isinstance(operands[1], keras.KerasTensor) and bool(np.all(np.asarray(operands[1]) > 0))
-    if isinstance(operation, ATTENTION):
+    if kind in ATTENTION:
         arguments = dict(zip(("query", "key", "value"), node.args, strict=False)) | node.kwargs
         return every([arguments["value"]])
     function = proven(operation)
@@ -98,8 +99,6 @@ def _cannot_be_negative(operand, known):
     """Whether no value of an operand is negative: a tensor of the graph, a number or an array. A variable may change."""
     if isinstance(operand, keras.KerasTensor):
         return id(operand) in known
-    if operand is None or isinstance(operand, str):
-        return True
     if isinstance(operand, bool | int | float | np.ndarray | np.generic):
         return bool(np.all(np.asarray(operand) >= 0))
     if isinstance(operand, tf.Tensor):

@@ -55,7 +55,10 @@ class TakeTwin(_LookUp):
         axis = self.operation.axis
 
         def made(rank, of_indices):
+            if axis is None or type(self.operation).__name__ == "TakeAlongAxis":  # one value for each index
+                return []
             # (*before, indices, *behind): the table's axes lie around those of the indices.
-            return [] if axis is None else [a for a in range(rank) if not axis <= a < axis + of_indices]
+            first = axis % (rank - of_indices + 1)
+            return [a for a in range(rank) if not first <= a < first + of_indices]
 
         return self.look_up(inputs, made)

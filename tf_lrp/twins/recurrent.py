@@ -170,7 +170,7 @@ class RecurrentTwin(Twin):
         """Relevance of x (T, N, ...) and of the initial states.
 
         Args:
-            taken: list that gets, for each step from the last, (relevance of what the cell returned, relevance of masked zeros).
+            taken: list that gets, for each step from the last, (relevance of what the cell returned, that of masked zeros).
         """
         steps = x.shape[0] if self._unrolls(x) else tf.shape(x)[0]
         layer = self.operation
