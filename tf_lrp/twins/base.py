@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals
+from tf_lrp.tensorflow_internals import release_with_graph
 
 
 def with_relevance(output, inputs, backward):
@@ -31,12 +32,24 @@ def with_relevance(output, inputs, backward):
         outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
         def grad(*relevance):
-            return (*[None] * len(flat), *backward(*relevance))
+            found = backward(*relevance)
+            for r, x in zip(found, inputs, strict=True):
+                note_shape(r, x.shape)
+            return (*[None] * len(flat), *found)
 
         return outputs[0] if len(flat) == 1 else outputs, grad
 
     routed = route(*[tf.stop_gradient(t) for t in flat], *inputs)
-    return tree.pack_sequence_as(output, [routed] if len(flat) == 1 else list(routed))
+    routed = [routed] if len(flat) == 1 else list(routed)
+    if not tf.executing_eagerly():
+        release_with_graph(routed[0])
+    return tree.pack_sequence_as(output, routed)
+
+
+def note_shape(tensor, shape):
+    """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
+    if not tf.executing_eagerly() and tensor is not None and tensor.shape.is_compatible_with(shape):
+        tensor.set_shape(shape)
 
 
 @dataclass(frozen=True)
@@ -88,7 +101,19 @@ class Twin(keras.layers.Layer):
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
-        self.built = True
+        self.built, self._shapes = True, ()
+
+    def __call__(self, *inputs, **kwargs):
+        outputs = super().__call__(*inputs, **kwargs)
+        if any(isinstance(x, keras.KerasTensor) for x in inputs):
+            self._shapes = self._shapes or (tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs)))
+        elif self._shapes and not tf.executing_eagerly():
+            of_inputs, of_outputs = self._shapes
+            # What was inferred for symbolic inputs holds for all that are known at least as well.
+            if all(x.shape.is_subtype_of(tf.TensorShape(shape)) for x, shape in zip(inputs, of_inputs, strict=True)):
+                for t, shape in zip(tree.flatten(outputs), of_outputs, strict=True):
+                    note_shape(t, shape)
+        return outputs
 
     @classmethod
     def supports(cls, inputs):
