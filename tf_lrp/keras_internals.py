@@ -71,7 +71,7 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
 SOFTMAX = operation_classes("Softmax", "LogSoftmax", "Sparsemax")
 
 #: Operations that leave a tensor of the same type as it is.
-CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast")
+CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast", "View")
 
 #: Operations whose result says where or whether, not how much: nothing to attribute.
 INDICATORS = operation_classes(

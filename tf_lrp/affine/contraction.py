@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.graph_safe import call_of
 
 
 class Contraction(Affine):
@@ -37,7 +38,7 @@ class Contraction(Affine):
             return x if isinstance(leaf, keras.KerasTensor) else kernel if leaf is self.weights else leaf
 
         args, kwargs = keras.tree.map_structure(value, (self.call.args, self.call.kwargs))
-        return self.layer.call(*args, **kwargs)
+        return call_of(self.layer)(*args, **kwargs)
 
 
 @affine_for(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals
+from tf_lrp.graph_safe import call_of
 from tf_lrp.tensorflow_internals import release_with_graph
 
 
@@ -142,7 +143,7 @@ class Twin(keras.layers.Layer):
         """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
         with keras_internals.reading_variables_as(self.compute_dtype):
-            outputs = self.operation.call(*args, **kwargs)
+            outputs = call_of(self.operation)(*args, **kwargs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
 
     def call(self, *inputs):
