@@ -374,14 +374,22 @@ def model_wo_softmax(model):
     is_softmax = isinstance(last, keras.layers.Softmax) or (
         isinstance(last, keras.layers.Activation) and last.activation is keras.activations.softmax
     )
+    of_first_call = keras_internals.shape_is_of_first_call(model)
     inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
-    if is_softmax:
+    if is_softmax and not of_first_call:
         return keras.Model(inputs, last.input, name=model.name)
-    if getattr(last, "activation", None) is not keras.activations.softmax:
+    if not is_softmax and getattr(last, "activation", None) is not keras.activations.softmax:
         raise ValueError(
             f"There is no softmax at the output: the last layer is {last.name!r} ({type(last).__name__}). {advice}"
         )
-    scores = type(last).from_config({**last.get_config(), "activation": "linear"})
-    model_of_scores = keras.Model(inputs, scores(last.input), name=model.name)
-    scores.set_weights(last.get_weights())
+    scores = None if is_softmax else type(last).from_config({**last.get_config(), "activation": "linear"})
+    if of_first_call:
+        opened = unroll(model).inputs  # free where the layers take any length
+        inputs = keras.Input(batch_shape=opened.shape, dtype=opened.dtype)
+        layers = [*model.layers[:-1], *([] if is_softmax else [scores])]
+        model_of_scores = keras.Sequential([inputs, *layers], name=model.name)
+    else:
+        model_of_scores = keras.Model(inputs, scores(last.input), name=model.name)
+    if scores is not None:
+        scores.set_weights(last.get_weights())
     return model_of_scores

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import tensorflow as tf
 from keras import layers as L
 from keras import ops
@@ -63,7 +62,7 @@ class Interpolation(Average):
     @classmethod
     def describes(cls, operation, call):
         if operation.interpolation == "area" and not cls._is_separable(operation, call.inputs[0].shape):
-            return False  # TensorFlow has no gradient for it
+            return False  # TensorFlow has no gradient of it
         return operation.interpolation != "nearest"
 
     def apply(self, inputs, kernel):
@@ -73,26 +72,30 @@ class Interpolation(Average):
         if (has_kernels and x.dtype == tf.float32) or not self._is_separable(layer, x.shape):
             return super().apply(inputs, kernel)
         # TensorFlow knows the others in float32 only, some without a gradient, and XLA not at all: z = A x B^T.
-        of_rows, of_columns = (self._matrix(n, x.shape, x.dtype) for n in (0, 1))
+        of_rows, of_columns = (self._matrix(side, x) for side in (0, 1))
         equation = "nchw,hp,wq->ncpq" if layer.data_format == "channels_first" else "nhwc,hp,wq->npqc"
         return kernel * tf.einsum(equation, x, of_rows, of_columns)
 
     @staticmethod
     def _is_separable(layer, shape):
-        """Whether it is one matrix for the rows and one for the columns, of sizes that are known."""
+        """Whether it is one matrix for the rows and one for the columns."""
         cut_or_filled = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
-        sides = shape[2:] if layer.data_format == "channels_first" else shape[1:3]
-        return len(shape) == 4 and None not in tuple(sides) and not cut_or_filled
+        return len(shape) == 4 and not cut_or_filled
 
-    def _matrix(self, side, shape, dtype):
+    def _matrix(self, side, x):
         """What it makes of each unit vector along the rows (0) or columns (1): (inputs, outputs)."""
         axis = side + (2 if self.layer.data_format == "channels_first" else 1)
-        units = [shape[axis], 1, 1, 1]
-        units[axis] = shape[axis]
-        with tf.init_scope():  # numbers that are known when the graph is built
-            resized = self.layer.call(tf.reshape(tf.eye(shape[axis]), units))
+
+        def matrix(length):
+            units = [length if a in (0, axis) else 1 for a in range(4)]
             others = [a for a in (1, 2, 3) if a != axis]
-            return np.asarray(tf.cast(tf.gather(tf.transpose(resized, (0, axis, *others)), 0, axis=2)[..., 0], dtype))
+            resized = self.layer.call(tf.reshape(tf.eye(length), units))
+            return tf.cast(tf.transpose(resized, (0, axis, *others))[:, :, 0, 0], x.dtype)
+
+        if x.shape[axis] is None:
+            return tf.stop_gradient(matrix(tf.shape(x)[axis]))
+        with tf.init_scope():  # numbers that are known when the graph is built
+            return matrix(x.shape[axis]).numpy()
 
 
 class WindowAverage(Average):

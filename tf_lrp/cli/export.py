@@ -71,7 +71,8 @@ def export(
         network, names = classifier.load_model(model, weights)
         if classes is not None:
             names = classifier.read_class_names(classes)
-        shape = None if size is None else (size, size, network.inputs[0].shape[-1])
+        built = network.inputs[0].shape[1:]
+        shape = (size, size, built[-1]) if size is not None else None if None in built else tuple(built)
         written = Analyzer(network, chosen).export(
             out,
             format,

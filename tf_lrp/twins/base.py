@@ -154,6 +154,12 @@ class Twin(keras.layers.Layer):
         spec = self.operation.compute_output_spec(*args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
+    def get_config(self):
+        raise NotImplementedError(
+            f"{self.name!r} is a twin: it holds a layer of the explained model and a rule, and Keras cannot save it. To save the "
+            "explanation use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
+        )
+
     def absorbed(self, inputs, relevance):
         """What became of relevance that does not reach the inputs.
 
