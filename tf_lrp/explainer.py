@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import time
+from dataclasses import dataclass
 
 import keras
 import numpy as np
@@ -43,6 +45,11 @@ class Explainer:
     starts_at_one = False
     #: Whether `layers` can be asked for.
     explains_layers = True
+
+    def __init_subclass__(cls, **options):
+        super().__init_subclass__(**options)
+        if "__init__" in vars(cls):
+            cls.__init__ = _noting_arguments(cls.__init__)
 
     def __init__(
         self,
@@ -106,6 +113,26 @@ class Explainer:
     def configuration(self):
         """What makes the method what it is, as a dict for JSON."""
         raise NotImplementedError(f"{type(self).__name__} does not say how it is configured")
+
+    # -- copies -------------------------------------------------------------------------------------------------------
+
+    def learned(self):
+        """What the method has estimated since it was made, as arguments of its class that make it so again."""
+        return {}
+
+    def __reduce__(self):
+        """Pickles and deep copies are made anew: of the model with its weights of now, and the arguments given."""
+        args, arguments = self._made_of
+        named = dict(zip(inspect.signature(type(self)).parameters, args, strict=False))
+        arguments = {**named, **arguments, **self.learned()}
+        settings = {"batch_size": self.batch_size, "verbose": self.verbose}
+        return _made_anew, (type(self), tree.map_structure(_without_tensors, arguments), settings)
+
+    def __copy__(self):
+        """Shares the model, the twin and what was compiled."""
+        copied = object.__new__(type(self))
+        vars(copied).update(vars(self), _runs=dict(self._runs))
+        return copied
 
     # -- explaining ---------------------------------------------------------------------------------------------------
 
@@ -381,6 +408,41 @@ class Explainer:
                     f"{next(reversed(self._results), None)!r}; model.summary() shows them."
                 )
         return names
+
+
+def _noting_arguments(init):
+    """A class's ``__init__`` that keeps what the outermost one was called with."""
+
+    @functools.wraps(init)
+    def noting(self, *args, **arguments):
+        if "_made_of" not in vars(self):
+            self._made_of = args, arguments
+        init(self, *args, **arguments)
+
+    return noting
+
+
+@dataclass(frozen=True)
+class _InputLike:
+    """A symbolic input, as it can be pickled."""
+
+    shape: tuple
+    dtype: str
+    name: str
+
+
+def _without_tensors(leaf):
+    return _InputLike(leaf.shape, leaf.dtype, leaf.name) if isinstance(leaf, keras.KerasTensor) else leaf
+
+
+def _with_tensors(leaf):
+    return keras.Input(batch_shape=leaf.shape, dtype=leaf.dtype, name=leaf.name) if isinstance(leaf, _InputLike) else leaf
+
+
+def _made_anew(explainer_class, arguments, settings):
+    made = explainer_class(**tree.map_structure(_with_tensors, arguments))
+    vars(made).update(settings)
+    return made
 
 
 def propagate(probe, inputs, starts):

@@ -2,13 +2,14 @@
 
 Used here: how layers meet symbolic tensors (`symbolic_call`, `Node`, `_call_signature`), where keras.random and preprocessing
 layers find their backend, the shapes a subclassed model was built for (`_build_shapes_dict`), the nested structures of a
-Functional model (`_inputs_struct`, `_outputs_struct`, `_functional`) and the operation classes behind
-``x + y`` and ``keras.ops``.
+Functional model (`_inputs_struct`, `_outputs_struct`, `_functional`), the input layer that Keras gives to a Sequential model
+at its first call (`_layers`, `_auto_config`) and the operation classes behind ``x + y`` and ``keras.ops``.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import threading
 
 import keras
@@ -16,7 +17,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
-from keras.src.backend import AutocastScope
+from keras.src.backend import AutocastScope, compute_output_spec
 from keras.src.backend.common.masking import get_keras_mask, set_keras_mask
 from keras.src.backend.common.variables import Variable as KerasVariable
 from keras.src.layers import layer as layer_module
@@ -96,7 +97,7 @@ ELEMENTWISE_FUNCTIONS = operation_classes(
 SOFTMAX = operation_classes("Softmax", "LogSoftmax", "Sparsemax")
 
 #: Operations that leave a tensor of the same type as it is.
-CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast")
+CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast", "View")
 
 #: Operations whose result says where or whether, not how much: nothing to attribute.
 INDICATORS = operation_classes(
@@ -446,6 +447,34 @@ def built_shapes(model):
     """The nested shapes that a subclassed model was first called on, or None if it never was."""
     shapes = model._build_shapes_dict or {}
     return next(iter(shapes.values())) if len(shapes) == 1 else None
+
+
+def shape_is_of_first_call(model):
+    """Whether Keras took the shape of a model's input from the first batch that it met, because no Input says one.
+
+    Only a Sequential model gets its input layer in that way: with a type, the whole shape and a name from Keras. An Input of
+    the user is given a shape without the batch, or a name, or no type; but for one with all three, of which nothing is left
+    in a saved file, there is no telling.
+    """
+    if not isinstance(model, keras.Sequential) or functional_of(model) is None:
+        return False
+    first, second = model._layers[:2]
+    inner = functional_of(second)
+    if inner is not None and inner.inputs and inner.inputs[0].shape == first.batch_shape:
+        return shape_is_of_first_call(second)  # the shape was known from the model that it begins with
+    given = first._auto_config.config if first._auto_config else {}
+    without_batch = given.get("shape") is not None or given.get("batch_size") is not None
+    named = not re.fullmatch(r"input_layer(_\d+)?", first.name)
+    return not (without_batch or named or given.get("dtype") is None)
+
+
+def accepts(model, shape, dtype):
+    """Whether a model can be run on an input of this shape, as TensorFlow infers the shapes in it."""
+    try:
+        compute_output_spec(lambda x: model.call(x, training=False), keras.KerasTensor(shape, dtype))
+    except Exception:  # whatever layers raise where lengths do not fit
+        return False
+    return True
 
 
 def initial_state(recurrent):

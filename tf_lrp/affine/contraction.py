@@ -8,6 +8,7 @@ import tensorflow as tf
 from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.convolution import transposed_convolution
+from tf_lrp.graph_safe import call_of
 
 
 class Contraction(Affine):
@@ -42,7 +43,7 @@ class Contraction(Affine):
 
     def compute(self, *args, **kwargs):
         """What the operation computes of tensors."""
-        return self.layer.call(*args, **kwargs)
+        return call_of(self.layer)(*args, **kwargs)
 
 
 @affine_for(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))

@@ -105,6 +105,8 @@ class SeparablePointwise(Convolution):
 
     def apply(self, inputs, kernel):
         (x,) = inputs
+        if self.channels_first:  # TensorFlow has no such convolutions on a CPU, where Keras runs the layer all the same
+            return tf.einsum("nc...,cd->nd...", x, tf.reshape(kernel, kernel.shape[-2:]))
         return ops.conv(x, kernel, strides=1, padding="valid", data_format=self.layer.data_format)
 
     def scale_outputs(self, kernel, scale):

@@ -61,6 +61,8 @@ class Interpolation(Average):
 
     @classmethod
     def describes(cls, operation, call):
+        if operation.interpolation == "area" and not cls._is_separable(operation, call.inputs[0].shape):
+            return False  # TensorFlow has no gradient of it
         return operation.interpolation != "nearest"
 
     def bias(self, inputs, kernel):
@@ -69,8 +71,37 @@ class Interpolation(Average):
         return self.layer.call(tf.zeros_like(inputs[0][:1])) if filled else None
 
     def apply(self, inputs, kernel):
-        z, bias = super().apply(inputs, kernel), self.bias(inputs, kernel)
-        return z if bias is None else z - kernel * bias
+        (x,) = inputs
+        layer = self.layer
+        has_kernels = layer.interpolation == "bilinear" and not getattr(layer, "antialias", False)
+        if (has_kernels and x.dtype == tf.float32) or not self._is_separable(layer, x.shape):
+            z, bias = super().apply(inputs, kernel), self.bias(inputs, kernel)
+            return z if bias is None else z - kernel * bias
+        # TensorFlow knows the others in float32 only, some without a gradient, and XLA not at all: z = A x B^T.
+        of_rows, of_columns = (self._matrix(side, x) for side in (0, 1))
+        equation = "nchw,hp,wq->ncpq" if layer.data_format == "channels_first" else "nhwc,hp,wq->npqc"
+        return kernel * tf.einsum(equation, x, of_rows, of_columns)
+
+    @staticmethod
+    def _is_separable(layer, shape):
+        """Whether it is one matrix for the rows and one for the columns."""
+        cut_or_filled = getattr(layer, "crop_to_aspect_ratio", False) or getattr(layer, "pad_to_aspect_ratio", False)
+        return len(shape) == 4 and not cut_or_filled
+
+    def _matrix(self, side, x):
+        """What it makes of each unit vector along the rows (0) or columns (1): (inputs, outputs)."""
+        axis = side + (2 if self.layer.data_format == "channels_first" else 1)
+
+        def matrix(length):
+            units = [length if a in (0, axis) else 1 for a in range(4)]
+            others = [a for a in (1, 2, 3) if a != axis]
+            resized = self.layer.call(tf.reshape(tf.eye(length), units))
+            return tf.cast(tf.transpose(resized, (0, axis, *others))[:, :, 0, 0], x.dtype)
+
+        if x.shape[axis] is None:
+            return tf.stop_gradient(matrix(tf.shape(x)[axis]))
+        with tf.init_scope():  # numbers that are known when the graph is built
+            return matrix(x.shape[axis]).numpy()
 
 
 class WindowAverage(Average):

@@ -78,7 +78,8 @@ def export(
             names = classifier.read_class_names(classes)
         sides = [size if side is None else side for side in network.inputs[0].shape[1:3]]
         wanted, _ = target_of(neuron, region, channel, reduce, network, sides)
-        shape = None if size is None else (size, size, network.inputs[0].shape[-1])
+        built = network.inputs[0].shape[1:]
+        shape = (size, size, built[-1]) if size is not None else None if None in built else tuple(built)
         written = Analyzer(network, chosen).export(
             out,
             format,

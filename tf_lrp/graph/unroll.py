@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import traceback
 from collections import Counter
@@ -52,6 +53,8 @@ def unroll(model, inputs=None):
         raise TypeError(f"Expected a keras.Model, got {type(model).__module__}.{type(model).__name__}.{hint}")
     structure = _inputs_for(model, inputs)
     try:
+        if inputs is None and K.shape_is_of_first_call(model):
+            return _trace_freely(model, structure)
         return _trace(model, (structure,), structure)
     except _CannotOpen as problem:
         raise UnsupportedLayerError(
@@ -104,6 +107,28 @@ def _inputs_for(model, inputs):
     dtype = "float64" if model.compute_dtype == "float64" else "float32"
     # The number of samples of the first call says nothing about later ones.
     return tree.map_shape_structure(lambda shape: keras.Input(shape[1:], dtype=dtype), shapes)
+
+
+def _trace_freely(model, given):
+    """The graph of a Sequential model whose input has the shape of its first call, which says nothing about later ones.
+
+    An axis that the layers take at another length is left free.
+    """
+    shape = tuple(given.shape)
+
+    def other(axis):
+        # Longer than what a stride might round to the same length.
+        return (*shape[:axis], 2 * shape[axis] + 1, *shape[axis + 1 :])
+
+    free = [n for n, length in enumerate(shape) if length is None or K.accepts(model, other(n), given.dtype)]
+    for axes in (free, [a for a in free if a == 0], []):
+        freed = tuple(None if n in axes else length for n, length in enumerate(shape))
+        if not K.accepts(model, freed, given.dtype):  # some layers want to know a length, whatever it is
+            continue
+        inputs = keras.Input(batch_shape=freed, dtype=given.dtype, name=given.name)
+        with contextlib.suppress(_CannotOpen):
+            return _trace(model, (inputs,), inputs)
+    return _trace(model, (given,), given)
 
 
 def _name_of(tensor):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import keras
 
 from tf_lrp import keras_internals
+from tf_lrp.graph import unroll
 
 
 def model_wo_softmax(model):
@@ -47,10 +48,15 @@ def model_wo_output_activation(model, activation=None):
             f"There is no {activation or 'activation'} at the output: the last layer is {last.name!r} "
             f"({type(last).__name__}). {advice}"
         )
-    inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
-    if isinstance(last, (keras.layers.Softmax, keras.layers.Activation)):
-        return keras.Model(inputs, last.input, name=model.name)
-    scores = type(last).from_config({**last.get_config(), "activation": "linear"})
-    model_of_scores = keras.Model(inputs, scores(last.input), name=model.name)
-    scores.set_weights(last.get_weights())
+    is_bare = isinstance(last, (keras.layers.Softmax, keras.layers.Activation))
+    scores = None if is_bare else type(last).from_config({**last.get_config(), "activation": "linear"})
+    if keras_internals.shape_is_of_first_call(model):
+        opened = unroll(model).inputs  # free where the layers take any length
+        layers = [keras.Input(batch_shape=opened.shape, dtype=opened.dtype), *model.layers[:-1], *([] if is_bare else [scores])]
+        model_of_scores = keras.Sequential(layers, name=model.name)
+    else:
+        inputs = model.inputs if len(model.inputs) > 1 else model.inputs[0]
+        model_of_scores = keras.Model(inputs, last.input if is_bare else scores(last.input), name=model.name)
+    if scores is not None:
+        scores.set_weights(last.get_weights())
     return model_of_scores

@@ -132,6 +132,9 @@ class _PatternMethod(Method):
     def parameters(self):
         return {"estimator": self.estimator}
 
+    def learned(self):
+        return {"patterns": self.patterns}
+
     def _patterned(self):
         """(node, its twin, tensors it takes, tensors it returns) of the layers with patterns."""
         parts = zip(self.graph.nodes, self.built.layers, self.built.taken, self.built.returned, strict=True)

@@ -10,7 +10,9 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp import keras_internals
+from tf_lrp.graph_safe import call_of
 from tf_lrp.rules import Rule
+from tf_lrp.tensorflow_internals import release_with_graph
 
 
 def with_relevance(output, inputs, backward):
@@ -32,12 +34,24 @@ def with_relevance(output, inputs, backward):
         outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
         def grad(*relevance):
-            return (*[None] * len(flat), *backward(*relevance))
+            found = backward(*relevance)
+            for r, x in zip(found, inputs, strict=True):
+                note_shape(r, x.shape)
+            return (*[None] * len(flat), *found)
 
         return outputs[0] if len(flat) == 1 else outputs, grad
 
     routed = route(*[tf.stop_gradient(t) for t in flat], *inputs)
-    return tree.pack_sequence_as(output, [routed] if len(flat) == 1 else list(routed))
+    routed = [routed] if len(flat) == 1 else list(routed)
+    if not tf.executing_eagerly():
+        release_with_graph(routed[0])
+    return tree.pack_sequence_as(output, routed)
+
+
+def note_shape(tensor, shape):
+    """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
+    if not tf.executing_eagerly() and tensor is not None and tensor.shape.is_compatible_with(shape):
+        tensor.set_shape(shape)
 
 
 @dataclass(frozen=True)
@@ -94,16 +108,25 @@ class Twin(keras.layers.Layer):
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
-        self.built = True
+        self.built, self._shapes = True, ()
 
-    def __call__(self, *args, **kwargs):
-        """As of a Keras layer, but what it returns is never the very tensor that it was given.
+    def __call__(self, *inputs, **kwargs):
+        """As of a Keras layer, with the shapes that were inferred, and never the very tensor that it was given.
 
         The gradient at a tensor is all that reaches it: relevance at this layer would hold that of its input's other takers.
         """
-        given = {id(t) for t in tree.flatten((args, kwargs)) if tf.is_tensor(t)}
-        outputs = super().__call__(*args, **kwargs)
-        return tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
+        outputs = super().__call__(*inputs, **kwargs)
+        given = {id(t) for t in inputs if tf.is_tensor(t)}
+        outputs = tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
+        if any(isinstance(x, keras.KerasTensor) for x in inputs):
+            self._shapes = self._shapes or (tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs)))
+        elif self._shapes and not tf.executing_eagerly():
+            of_inputs, of_outputs = self._shapes
+            # What was inferred for symbolic inputs holds for all that are known at least as well.
+            if all(x.shape.is_subtype_of(tf.TensorShape(shape)) for x, shape in zip(inputs, of_inputs, strict=True)):
+                for t, shape in zip(tree.flatten(outputs), of_outputs, strict=True):
+                    note_shape(t, shape)
+        return outputs
 
     @classmethod
     def supports(cls, inputs):
@@ -135,7 +158,7 @@ class Twin(keras.layers.Layer):
         """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
         with keras_internals.reading_variables_as(self.compute_dtype):
-            outputs = self.operation.call(*args, **kwargs)
+            outputs = call_of(self.operation)(*args, **kwargs)
         outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
 
@@ -146,6 +169,12 @@ class Twin(keras.layers.Layer):
         args, kwargs = self._fill_in(inputs)
         spec = keras_internals.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
+
+    def get_config(self):
+        raise NotImplementedError(
+            f"{self.name!r} is a twin: it holds a layer of the explained model and a rule, and Keras cannot save it. To save the "
+            "explanation use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
+        )
 
     def absorbed(self, inputs, relevance):
         """What became of relevance that does not reach the inputs.

@@ -6,6 +6,7 @@ import tensorflow as tf
 from keras import layers as L
 
 from tf_lrp import keras_internals as K
+from tf_lrp.affine.merging import align
 from tf_lrp.operations import Gated
 from tf_lrp.rules import Pass, SignalTakesAll, Uniform
 from tf_lrp.stabilizer import Stabilizer
@@ -28,6 +29,8 @@ class ProductTwin(Twin):
 
     def call(self, *inputs):
         inputs = distinct(inputs)
+        if isinstance(self.operation, L.Layer):
+            inputs = align(inputs)
         takers = self.taking(inputs)
 
         def backward(relevance):

@@ -15,7 +15,7 @@ ROUTING_OPERATIONS = K.operation_classes(
     "Concatenate", "Reshape", "Transpose", "GetItem", "Squeeze", "ExpandDims", "Stack", "Hstack", "Vstack", "Dstack", "Split",
     "ArraySplit", "Hsplit", "Vsplit", "Dsplit", "Unstack", "Swapaxes", "Moveaxis", "Flip", "Fliplr", "Flipud", "Roll", "Rot90",
     "Repeat", "Tile", "BroadcastTo", "Pad", "Ravel", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Slice", "Where",
-    "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "PadImages", "CropImages", "Append", "View", "SliceUpdate",
+    "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "PadImages", "CropImages", "Append", "SliceUpdate",
     "Sort",
 )  # fmt: skip
 
