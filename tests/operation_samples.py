@@ -77,6 +77,15 @@ def _step_sum(cell):
     return lambda x: L.RNN(cell, return_sequences=True)(x)
 
 
+_PLACES = np.array([[[0], [2], [1], [0], [1]]] * 2)
+
+
+def _time_first(x):
+    """A recurrent layer on (T, N, ...), as a sample of a fixed batch."""
+    steps_first = O.transpose(x, (1, 0, 2))
+    return O.transpose(L.LSTM(4, return_sequences=True)(steps_first), (1, 0, 2))
+
+
 #: name -> Sample
 SAMPLES = {
     # products with weights, on either side and in every rank
@@ -166,9 +175,7 @@ SAMPLES = {
     "one_hot": Sample(((5,),), lambda x: O.one_hot(O.cast(x, "int32"), 3), kind="index"),
     "take": Sample(((5, 3),), lambda x: O.take(x, [0, 2, 2], axis=1), 1),
     "take by input": Sample(((5,),), lambda x: O.take(weights(3, 4), O.cast(x, "int32"), axis=0), kind="index"),
-    "take_along_axis": Sample(
-        ((5, 3),), lambda x: O.take_along_axis(x, np.array([[[0], [2], [1], [0], [1]]] * 2), 2), 1, batch=2
-    ),
+    "take_along_axis": Sample(((5, 3),), lambda x: O.take_along_axis(x, _PLACES, 2), 1, batch=2),
     # values that move
     "concatenate": Sample(((3, 4), (2, 4)), lambda x, y: O.concatenate([x, y], 1), 1),
     "stack": Sample(((4,), (4,)), lambda x, y: O.stack([x, y], 1), 1),
@@ -318,9 +325,7 @@ SAMPLES = {
     "layer LSTM sequences": _recurrent(L.LSTM(4, return_sequences=True)),
     "layer LSTM states": _recurrent(L.LSTM(4, return_sequences=True, return_state=True)),
     "layer LSTM masked": _recurrent(lambda x: L.LSTM(4, return_sequences=True)(L.Masking(0.0)(x))),
-    "layer LSTM time-major": _recurrent(
-        lambda x: O.transpose(L.LSTM(4, return_sequences=True)(O.transpose(x, (1, 0, 2))), (1, 0, 2)), batch=2
-    ),
+    "layer LSTM time-major": _recurrent(_time_first, batch=2),
     "layer LSTM backwards": _recurrent(L.LSTM(4, return_sequences=True, go_backwards=True)),
     "layer LSTM initial state": Sample(((5, 3), (4,)), lambda x, h: L.LSTM(4, return_sequences=True)(x, initial_state=[h, h])),
     "layer LSTM stacked": _recurrent(lambda x: L.RNN([L.LSTMCell(4), L.LSTMCell(3)], return_sequences=True)(x)),
@@ -355,11 +360,8 @@ def _only_in_training(layer_class):
     raise TypeError(f"{layer_class.__name__} takes other arguments.")
 
 
-SAMPLES |= {
-    f"layer {c.__name__}": _images(_only_in_training(c))
-    for c in TRAINING_LAYERS
-    if "1D" not in c.__name__ and "3D" not in c.__name__
-}
+_OF_PICTURES = [c for c in TRAINING_LAYERS if not c.__name__.endswith(("1D", "3D"))]
+SAMPLES |= {f"layer {c.__name__}": _images(_only_in_training(c)) for c in _OF_PICTURES}
 SAMPLES |= {
     "layer SpatialDropout1D": Sample(((4, 3),), L.SpatialDropout1D(0.2), 1),
     "layer SpatialDropout3D": Sample(((2, 2, 2, 2),), L.SpatialDropout3D(0.2), 1),
