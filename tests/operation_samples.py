@@ -9,6 +9,9 @@ import numpy as np
 from keras import layers as L
 from keras import ops as O
 
+from tf_lrp import keras_internals as K
+from tf_lrp.twins.activation import TRAINING_LAYERS
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -19,7 +22,8 @@ class Sample:
         function: symbolic tensors -> symbolic tensor, or several.
         degree: of a function that is homogeneous and linear in each operand (1: linear): its relevance under the z-rule is
             x df/dx / degree. None for others.
-        kind: how the inputs are drawn: "any" sign, "positive", or "index" (0, 1 or 2).
+        kind: how the inputs are drawn: "any" sign, "positive", "fraction" (between 0.1 and 0.9), "eighths" (which float16
+            holds), or "index" (0, 1 or 2).
         batch: number of samples in the inputs' shapes; None leaves it free.
     """
 
@@ -29,21 +33,22 @@ class Sample:
     kind: str = "any"
     batch: int | None = None
 
-    def model(self):
-        """function, then a Dense layer with three outputs and no bias."""
-        inputs = [keras.Input(batch_shape=(self.batch, *s)) for s in self.shapes]
+    def features(self, inputs):
+        """What the function makes of symbolic inputs, as tensors (N, features)."""
         outputs = keras.tree.flatten(self.function(*inputs))
-        flat = [L.Flatten()(t) if len(t.shape) > 1 else O.expand_dims(t, -1) for t in outputs if "float" in t.dtype]
-        joined = flat[0] if len(flat) == 1 else O.concatenate(flat, -1)
-        head = keras.initializers.RandomNormal(seed=len(self.shapes))
-        return keras.Model(inputs, L.Dense(3, use_bias=False, kernel_initializer=head)(joined))
+        return [L.Flatten()(t) if len(t.shape) > 1 else O.expand_dims(t, -1) for t in outputs if "float" in t.dtype]
 
-    def inputs(self, count=2):
-        random = np.random.default_rng(len(self.shapes))
-        shapes = [(self.batch or count, *s) for s in self.shapes]
+    def inputs(self, seed):
+        """Arrays of two samples, unless the batch is fixed."""
+        random = np.random.default_rng(seed)
+        shapes = [(self.batch or 2, *s) for s in self.shapes]
         if self.kind == "index":
             return [random.integers(0, 3, s).astype("float32") for s in shapes]
+        if self.kind == "fraction":
+            return [random.uniform(0.1, 0.9, s).astype("float32") for s in shapes]
         values = [random.normal(size=s).astype("float32") for s in shapes]
+        if self.kind == "eighths":
+            return [np.round(v * 8) / 8 for v in values]
         return [np.abs(v) + 0.1 for v in values] if self.kind == "positive" else values
 
 
@@ -56,7 +61,8 @@ class Flattened(L.Layer):
     """A layer that asks for lengths which are known when the graph runs."""
 
     def call(self, x):
-        return O.reshape(x, (O.shape(x)[0], 12))
+        flat = O.reshape(x, (O.shape(x)[0], 12))
+        return O.concatenate([flat, O.broadcast_to(weights(1, 2), (O.shape(x)[0], 2))], 1)
 
 
 def _images(layer, channels=3, size=8, **how):
@@ -69,6 +75,15 @@ def _recurrent(layer, shape=(5, 3), **how):
 
 def _step_sum(cell):
     return lambda x: L.RNN(cell, return_sequences=True)(x)
+
+
+_PLACES = np.array([[[0], [2], [1], [0], [1]]] * 2)
+
+
+def _time_first(x):
+    """A recurrent layer on (T, N, ...), as a sample of a fixed batch."""
+    steps_first = O.transpose(x, (1, 0, 2))
+    return O.transpose(L.LSTM(4, return_sequences=True)(steps_first), (1, 0, 2))
 
 
 #: name -> Sample
@@ -133,7 +148,6 @@ SAMPLES = {
     "trace": Sample(((3, 3, 2),), lambda x: O.trace(x, axis1=1, axis2=2), 1),
     "mean": Sample(((3, 4),), lambda x: O.mean(x, -1), 1),
     "average_pool": _images(lambda x: O.average_pool(x, 2, padding="same"), degree=1),
-    "adaptive_average_pool": _images(lambda x: O.adaptive_average_pool(x, (2, 3), "channels_last"), degree=1),
     "resize": _images(lambda x: O.image.resize(x, (5, 7)), degree=1),
     # products of branches
     "multiply": Sample(((4,), (4,)), O.multiply, 2),
@@ -155,14 +169,13 @@ SAMPLES = {
     "min": Sample(((3, 4),), lambda x: O.min(x, -1), 1),
     "amin": Sample(((3, 4),), lambda x: O.amin(x, 1), 1),
     "max_pool": _images(lambda x: O.max_pool(x, 2), degree=1),
-    "adaptive_max_pool": _images(lambda x: O.adaptive_max_pool(x, (2, 3), "channels_last"), degree=1),
     "top_k": Sample(((3, 4),), lambda x: O.top_k(x, 2)[0], 1),
     # look-ups
     "layer Embedding": Sample(((5,),), L.Embedding(3, 4), kind="index"),
     "one_hot": Sample(((5,),), lambda x: O.one_hot(O.cast(x, "int32"), 3), kind="index"),
     "take": Sample(((5, 3),), lambda x: O.take(x, [0, 2, 2], axis=1), 1),
     "take by input": Sample(((5,),), lambda x: O.take(weights(3, 4), O.cast(x, "int32"), axis=0), kind="index"),
-    "take_along_axis": Sample(((5, 3),), lambda x: O.take_along_axis(x, np.array([[[0], [2], [1], [0], [1]]] * 2), 2), 1, batch=2),
+    "take_along_axis": Sample(((5, 3),), lambda x: O.take_along_axis(x, _PLACES, 2), 1, batch=2),
     # values that move
     "concatenate": Sample(((3, 4), (2, 4)), lambda x, y: O.concatenate([x, y], 1), 1),
     "stack": Sample(((4,), (4,)), lambda x, y: O.stack([x, y], 1), 1),
@@ -213,8 +226,8 @@ SAMPLES = {
     "sort": Sample(((4,),), lambda x: O.sort(x, axis=1), 1),
     "free lengths": Sample(((3, 4),), lambda x: Flattened()(x), 1),
     # entries by themselves
-    "cast": Sample(((4,),), lambda x: O.cast(x, "float16")),
-    "saturate_cast": Sample(((4,),), lambda x: O.saturate_cast(x, "float16")),
+    "cast": Sample(((4,),), lambda x: O.cast(x, "float16"), kind="eighths"),
+    "saturate_cast": Sample(((4,),), lambda x: O.saturate_cast(x, "float16"), kind="eighths"),
     "stop_gradient": Sample(((4,),), lambda x: x + O.stop_gradient(x)),
     "copy": Sample(((4,),), O.copy, 1),
     "convert_to_tensor": Sample(((4,),), O.convert_to_tensor, 1),
@@ -224,6 +237,8 @@ SAMPLES = {
     "fmod": Sample(((4,),), lambda x: O.fmod(x, 1.5)),
     "floor_divide": Sample(((4,),), lambda x: O.floor_divide(x, 0.25)),
     "heaviside": Sample(((4,),), lambda x: O.heaviside(x, weights())),
+    "arccosh": Sample(((4,),), lambda x: O.arccosh(x + 1.0), kind="positive"),
+    "rsqrt": Sample(((4,),), O.rsqrt, kind="positive"),
     "clip": Sample(((4,),), lambda x: O.clip(x, -1.0, 1.0)),
     "threshold": Sample(((4,),), lambda x: O.threshold(x, 0.1, 0.0)),
     "rms_normalization": Sample(((3, 4),), lambda x: O.rms_normalization(x, weights(4))),
@@ -303,12 +318,14 @@ SAMPLES = {
     "layer LeakyReLU": Sample(((4,),), L.LeakyReLU()),
     "layer PReLU": Sample(((4,),), L.PReLU()),
     "layer ELU": Sample(((4,),), L.ELU()),
+    "layer Embedding reversible": Sample(((5,),), L.ReversibleEmbedding(3, 4), kind="index"),
     "layer Identity": Sample(((4,),), L.Identity(), 1),
     # recurrent layers
     "layer LSTM": _recurrent(L.LSTM(4)),
     "layer LSTM sequences": _recurrent(L.LSTM(4, return_sequences=True)),
     "layer LSTM states": _recurrent(L.LSTM(4, return_sequences=True, return_state=True)),
     "layer LSTM masked": _recurrent(lambda x: L.LSTM(4, return_sequences=True)(L.Masking(0.0)(x))),
+    "layer LSTM time-major": _recurrent(_time_first, batch=2),
     "layer LSTM backwards": _recurrent(L.LSTM(4, return_sequences=True, go_backwards=True)),
     "layer LSTM initial state": Sample(((5, 3), (4,)), lambda x, h: L.LSTM(4, return_sequences=True)(x, initial_state=[h, h])),
     "layer LSTM stacked": _recurrent(lambda x: L.RNN([L.LSTMCell(4), L.LSTMCell(3)], return_sequences=True)(x)),
@@ -332,3 +349,24 @@ def _reverse(x):
     layer = L.ReversibleEmbedding(6, 4)
     layer(keras.Input((3,)))
     return layer(x, reverse=True)
+
+
+def _only_in_training(layer_class):
+    for arguments in ((), (0.2,), (0.2, 0.2), (4,)):
+        try:
+            return layer_class(*arguments)
+        except (TypeError, ValueError):
+            continue
+    raise TypeError(f"{layer_class.__name__} takes other arguments.")
+
+
+_OF_PICTURES = [c for c in TRAINING_LAYERS if not c.__name__.endswith(("1D", "3D"))]
+SAMPLES |= {f"layer {c.__name__}": _images(_only_in_training(c)) for c in _OF_PICTURES}
+SAMPLES |= {
+    "layer SpatialDropout1D": Sample(((4, 3),), L.SpatialDropout1D(0.2), 1),
+    "layer SpatialDropout3D": Sample(((2, 2, 2, 2),), L.SpatialDropout3D(0.2), 1),
+}
+_BY_NAME = {name.replace("_", ""): name for name in SAMPLES}
+for _class in K.ELEMENTWISE_FUNCTIONS:
+    if _class.__name__.lower() not in _BY_NAME:
+        SAMPLES[_class.__name__] = Sample(((4,),), _class(), kind="fraction")

@@ -23,7 +23,7 @@ def _of_one_type(x, y):
 
 
 def _inner(operation):
-    """sum_k x[..., k] y[..., k], for ranks that are known: Keras asks for them when the graph runs, and builds both branches."""
+    """sum_k x[..., k] y[..., k], for known ranks: Keras asks for them when the graph runs, and builds both branches."""
 
     def inner(x1, x2):
         x, y = _of_one_type(x1, x2)
