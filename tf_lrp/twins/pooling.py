@@ -136,7 +136,7 @@ class MinTwin(MaxTwin):
 
 @register_twin(
     L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
-    *K.operation_classes("MaxPool", "AdaptiveMaxPool", "TopK"),
+    *K.operation_classes("MaxPool", "TopK"),
 )  # fmt: skip
 class WinnerTwin(Twin):
     """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
