@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import functools
 import inspect
+import itertools
 import re
 import sys
 from pathlib import Path
@@ -155,13 +156,13 @@ FUNCTIONS = {
     "array": lambda x: x + ops.array(WEIGHTS[0]),
     "full": lambda x: x * ops.full((6,), 2.0),
     "full_like": lambda x: x * ops.full_like(x, 2.0),
-    "adaptive_average_pool": lambda x: ops.adaptive_average_pool(_image(x), (2, 1), "channels_last"),
-    "adaptive_max_pool": lambda x: ops.adaptive_max_pool(_image(x), (2, 1), "channels_last"),
+    "adaptive_average_pool": lambda x: ops.adaptive_average_pool(ops.reshape(x, (-1, 4, 6, 1)), (2, 3), "channels_last"),
+    "adaptive_max_pool": lambda x: ops.adaptive_max_pool(ops.reshape(x, (-1, 4, 6, 1)), (2, 3), "channels_last"),
     "average_pool": lambda x: ops.average_pool(x, 2),
     "max_pool": lambda x: ops.max_pool(x, 2),
     "allclose": lambda x: _times(x, ops.allclose(x, _rolled(x))),
     "append": lambda x: ops.append(x, _rolled(x), axis=1),
-    "argpartition": lambda x: _times(x, ops.argpartition(x[:, :1, 0], 0)),
+    "argpartition": lambda x: _times(x[:, :1, 0], ops.argpartition(x[:, :1, 0], 0)),
     **_each("array_split split", lambda f, x: _all(f(x, 2, axis=1)[::-1])),
     "unstack": lambda x: _all(ops.unstack(x, axis=1)[::-1]),
     **_each("hsplit dsplit", lambda f, x: _all(f(x, 2)[::-1])),
@@ -416,14 +417,16 @@ class Example(L.Layer):
         return self.function(x)
 
 
-def model_of_function(name, batch_size=None):
+def model_of_function(name, batch_size=None, in_layer=True):
     """A model with the example of a function in the middle, and an input for it."""
     inputs = keras.Input((4, 6), batch_size=batch_size)
+    if not in_layer:
+        return _with_head(inputs, FUNCTIONS[name](inputs)), numbers(2, 4, 6)
     h = Example(FUNCTIONS[name], re.sub(r"\W", "_", name) + "_of")(inputs)
     return _with_head(inputs, h), numbers(2, 4, 6)
 
 
-def model_of_layer(name, batch_size=None):
+def model_of_layer(name, batch_size=None, in_layer=True):
     """A model with the example of a layer in the middle, and an input for it."""
     make, shapes = LAYERS[name]
     inputs = keras.tree.map_shape_structure(_input, shapes) if isinstance(shapes, list) else _input(shapes)
@@ -465,11 +468,7 @@ def outcome(name, build):
     if LAYERS.get(name, ("", "example"))[1] == "":
         return {"keras": "no layer of a model by itself" if name in ("Layer", "Wrapper") else "runs other libraries or formats"}
     try:
-        try:
-            model, x = build(name)
-        except Exception:  # of what Keras runs for a known number of samples only
-            model, x = build(name, batch_size=2)
-        expected = [np.asarray(y, "float64") for y in keras.tree.flatten(model(x, training=False))]
+        model, x, expected = _running(name, build)
     except Exception as error:
         return {"keras": _line(error)}
     try:
@@ -491,6 +490,18 @@ def outcome(name, build):
     if wrong:
         return {"wrong": ", ".join(wrong)}
     return {"rules": [[row[1], row[2]] for row in analyzer.rules()], "relevance": bool(any(np.any(m) for m in maps))}
+
+
+def _running(name, build):
+    """A model, an input and its output: some functions run in no layer, or for a known number of samples only."""
+    failures = []
+    for in_layer, batch_size in itertools.product((True, False), (None, 2)):
+        try:
+            model, x = build(name, batch_size, in_layer)
+            return model, x, [np.asarray(y, "float64") for y in keras.tree.flatten(model(x, training=False))]
+        except Exception as error:
+            failures.append(error)
+    raise failures[0]
 
 
 def _line(error):

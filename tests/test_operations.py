@@ -142,6 +142,18 @@ WRITTEN_OUT = {
         lambda x: ops.image.extract_patches(ops.reshape(x, (-1, 4, 3, 2)), 2, padding="VALID"),
         lambda x: ops.image.extract_patches(ops.reshape(x, (-1, 4, 3, 2)), 2, padding="valid"),
     ),
+    "adaptive pooling": (
+        lambda x: ops.adaptive_average_pool(ops.reshape(x, (-1, 4, 6, 1)), (2, 3), "channels_last"),
+        lambda x: ops.average_pool(ops.reshape(x, (-1, 4, 6, 1)), 2),
+    ),
+    "adaptive max-pooling": (
+        lambda x: ops.adaptive_max_pool(ops.reshape(x, (-1, 4, 6, 1)), (2, 3), "channels_last"),
+        lambda x: ops.max_pool(ops.reshape(x, (-1, 4, 6, 1)), 2),
+    ),
+    "is in": (
+        lambda x: x * ops.cast(ops.isin(ops.argmax(x, axis=-1, keepdims=True), np.array([1, 4])), "float32"),
+        lambda x: x * ops.cast(ops.abs(ops.abs(ops.argmax(x, axis=-1, keepdims=True) * 2 - 5) - 3) < 1, "float32"),
+    ),
     "rearrange": (
         lambda x: ops.rearrange(x, "n (a b) c -> n b (c a)", a=2),
         lambda x: ops.reshape(ops.transpose(ops.reshape(x, (-1, 2, 2, 6)), (0, 2, 3, 1)), (-1, 2, 12)),
@@ -189,7 +201,7 @@ WRITTEN_OUT = {
     ),
 }  # fmt: skip
 #: Those that Keras cannot run in a layer whose shapes it infers.
-FUNCTIONAL = ("average", "associative_scan")
+FUNCTIONAL = ("average", "associative_scan", "is in")
 
 
 @pytest.mark.parametrize("name", WRITTEN_OUT)

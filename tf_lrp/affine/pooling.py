@@ -31,7 +31,7 @@ class Average(Affine):
 @affine_for(
     L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
     *K.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
-    *K.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean"),
+    *K.operation_classes("AveragePool", "Mean"),
 )  # fmt: skip
 class AveragePooling(Average):
     """The mean of each window; at padded borders the mean of what lies inside."""

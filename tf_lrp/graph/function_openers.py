@@ -220,6 +220,18 @@ _opens("Nanmax")(_extreme(ops.max, -np.inf))
 _opens("Nanmin")(_extreme(ops.min, np.inf))
 
 
+@_opens("Nanmedian", "Nanquantile", "Nanpercentile")
+def _nan_quantile(operation, *args):
+    raise Unexplainable(f"Keras cannot run {type(operation).__name__.lower()} in a graph of TensorFlow, which explanations are")
+
+
+@_opens("IsIn")
+def _is_in(operation, x1, x2):
+    """Whether it equals any of the elements. (Keras's own way runs in no graph.)"""
+    found = ops.any(ops.equal(ops.expand_dims(x1, -1), ops.reshape(x2, (-1,))), axis=-1)
+    return ops.logical_not(found) if operation.invert else found
+
+
 def _or_else(x, other):
     """x, and the other where x is no number."""
     constant = not K.is_symbolic(x) and not np.isnan(ops.convert_to_numpy(x)).any()
@@ -251,6 +263,14 @@ def _separable_conv(operation, inputs, depthwise_kernel, pointwise_kernel):
     geometry = {name: getattr(operation, name) for name in ("strides", "padding", "data_format", "dilation_rate")}
     between = ops.depthwise_conv(inputs, depthwise_kernel, **geometry)
     return ops.conv(between, pointwise_kernel, strides=1, padding="valid", data_format=operation.data_format)
+
+
+@_opens("AdaptiveAveragePool", "AdaptiveMaxPool")
+def _adaptive_pool(operation, inputs):
+    """By the layer, which knows the shape of what it returns. (Keras's operation does not.)"""
+    kind = type(operation).__name__.removesuffix("Pool")
+    layer = getattr(keras.layers, f"{kind}Pooling{len(inputs.shape) - 2}D")
+    return layer(operation.output_size, data_format=operation.data_format, dtype=inputs.dtype)(inputs)
 
 
 @_opens("BatchNorm")

@@ -52,7 +52,7 @@ class PassTwin(Twin):
 
 @register_twin(*K.operation_classes("Logaddexp", "Logaddexp2"))
 class SmoothMaximumTwin(Twin):
-    """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one branch it is an activation.)"""
+    """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one it is an activation.)"""
 
     rules = (Pass,)
 

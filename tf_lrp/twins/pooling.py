@@ -143,7 +143,7 @@ class MinTwin(MaxTwin):
 
 @register_twin(
     *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *K.operation_classes("MaxPool", "AdaptiveMaxPool", "TopK"),
+    *K.operation_classes("MaxPool", "TopK"),
 )  # fmt: skip
 class WinnerTwin(Twin):
     """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""

@@ -43,7 +43,7 @@ _WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack"
 #: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and the smooth
 #: maximum, which shares as the sum of exponentials that it is the logarithm of (its softmax).
 SHARING_OPERATIONS = K.operation_classes(
-    "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Nanmedian", "Nanquantile", "Nanpercentile",
+    "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile",
     "Logsumexp",
 )  # fmt: skip
 
