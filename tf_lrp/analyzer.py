@@ -10,6 +10,7 @@ import tensorflow as tf
 from tf_lrp import conservation, neurons, tables
 from tf_lrp.explainer import Explainer, output_names, propagate
 from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.operations import Entries
 from tf_lrp.presets import as_preset
 
 
@@ -57,6 +58,7 @@ class Analyzer(Explainer):
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+        self._warned = set()  # positions of outputs
         self._rewritten = rewrite(graph, self.preset, model.name)
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
@@ -64,7 +66,8 @@ class Analyzer(Explainer):
 
     def probe(self, target, names):
         reason = self._rewritten.unreached[target]
-        if reason:
+        if reason and target not in self._warned:
+            self._warned.add(target)
             warnings.warn(f"No relevance of {self._output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
         return super().probe(target, names)
 
@@ -79,7 +82,7 @@ class Analyzer(Explainer):
 
     def rules(self):
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
-        return RuleTable(self._rewritten.steps, self.preset.name)
+        return RuleTable([s for s in self._rewritten.steps if not isinstance(s.node.operation, Entries)], self.preset.name)
 
     def conservation(self, x, neuron_selection=None, *, output=None):
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.

@@ -12,7 +12,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tf_lrp import model_zoo
+from tf_lrp import model_files, model_zoo
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.pictures import file_name_part, prepare
 
@@ -127,7 +127,7 @@ def _network_of(path, weights):
     if not Path(path).is_file():
         raise ValueError(f"There is no model file {path!r}: give a file that model.save wrote, or a network of the zoo.")
     try:
-        network = keras.models.load_model(path, compile=False)
+        network = model_files.load_model(path)
     except Exception as error:  # Keras raises all kinds
         raise ValueError(f"{path!r} could not be loaded as a Keras model: {error}") from error
     if weights is not None:

@@ -339,6 +339,13 @@ class Explainer:
 
     def _target(self, output):
         """Position of the explained output."""
+        position, names = self._position(output), self._output_names
+        dtype = self.twin.outputs[position].dtype
+        if not keras.backend.is_float_dtype(dtype):
+            raise ValueError(f"The output {names[position]!r} is of type {dtype}: explain the scores that it was made of.")
+        return position
+
+    def _position(self, output):
         names = self._output_names
         if output is None and len(names) == 1:
             return 0

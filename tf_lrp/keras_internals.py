@@ -11,6 +11,7 @@ import contextlib
 import threading
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 from keras.src import ops as source_ops
@@ -279,12 +280,16 @@ def _symbolic_sizes():
                 setattr(owner, name, original)
 
 
-def category_spec(layer, *args, **kwargs):
-    """Shape and type of what a layer of categories returns for KerasTensors."""
-    spec = layer.compute_output_spec(*args, **kwargs)
-    if isinstance(layer, keras.layers.TextVectorization) and layer._split is not None and layer._output_mode != "int":
-        # Keras says (N, 1, V) for texts of shape (N, 1), and returns (N, V).
-        return keras.KerasTensor((spec.shape[0], spec.shape[-1]), dtype=spec.dtype)
+def output_spec(operation, *args, **kwargs):
+    """What an operation returns for KerasTensors: what Keras says, but where layers of categories return something else."""
+    spec = operation.compute_output_spec(*args, **kwargs)
+    if isinstance(operation, keras.layers.TextVectorization) and operation._split and operation._output_mode != "int":
+        return keras.KerasTensor((spec.shape[0], spec.shape[-1]), dtype=spec.dtype)  # not (N, 1, V) for texts (N, 1)
+    if isinstance(operation, keras.layers.Hashing) and operation.output_mode == "one_hot":
+        shape = args[0].shape  # not one vector for all entries
+        return keras.KerasTensor((*(shape[:-1] if shape[-1:] == (1,) else shape), operation.num_bins), dtype=spec.dtype)
+    if isinstance(operation, keras.layers.StringLookup) and operation.invert:
+        return keras.KerasTensor(spec.shape, dtype="string")
     return spec
 
 
@@ -334,13 +339,20 @@ def why_without_categories(layer, inputs):
     return ""
 
 
+def in_vocabulary(lookup, values):
+    """Whether each of an array of values is in the vocabulary of a StringLookup or IntegerLookup, or its mask token."""
+    values = tf.convert_to_tensor(values, lookup._key_dtype)
+    known = lookup.lookup_table.lookup(values) != lookup._default_value
+    masked = False if lookup.mask_token is None else values == lookup._mask_key
+    return np.asarray(known | masked)
+
+
 def _has_vocabulary(lookup):
     try:
         with tf.init_scope():
-            lookup.lookup_table.size()
+            return int(lookup.lookup_table.size()) > 0
     except tf.errors.FailedPreconditionError:  # the table is not initialized
         return False
-    return True
 
 
 def hash_tables_of(layers):

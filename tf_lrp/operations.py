@@ -35,7 +35,7 @@ class WithEntries(keras.Operation):
         return self.layer.call(*args, **kwargs)
 
     def compute_output_spec(self, *args, entries, **kwargs):
-        return keras_internals.category_spec(self.layer, *args, **kwargs)
+        return keras_internals.output_spec(self.layer, *args, **kwargs)
 
 
 def layer_of(operation):

@@ -45,6 +45,7 @@ def freeze(function, signature):
         ValueError: if the constants exceed the 2 GB that a graph can hold.
     """
     traced = tf.function(function, autograph=False).get_concrete_function(*signature)
+    traced.graph.clear_collection(tf.compat.v1.GraphKeys.TABLE_INITIALIZERS)  # tables are filled already
     try:
         graph = convert_variables_to_constants_v2(traced, lower_control_flow=False).graph
     except ValueError as error:

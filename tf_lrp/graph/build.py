@@ -79,7 +79,8 @@ def build(graph, layer_at, dtype, name) -> Built:
     flat, outputs = tree.flatten(inputs), current(graph.outputs)
     model = core = model_of([*flat, *numbers] if numbers else inputs, outputs, name)
     if numbers:
-        of_inputs = [layer(*x) for layer, x, n in zip(layers, taken, graph.nodes, strict=True) if isinstance(n.operation, Entries)]
+        described = zip(graph.nodes, layers, taken, strict=True)
+        of_inputs = [layer(*x) for node, layer, x in described if isinstance(node.operation, Entries)]
         model = model_of(inputs, core([*flat, *of_inputs]), name)
     kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
     positions = {n: id(t) for n, t in enumerate(tree.flatten(graph.inputs)) if id(t) in entries}

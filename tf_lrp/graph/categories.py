@@ -83,9 +83,9 @@ def _check_strings(node, made):
     if isinstance(node.operation, (*K.INDICATORS, K.SizeOf)) or not any(id(t) in made for t in node.inputs):
         return
     raise UnsupportedLayerError(
-        f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) takes strings to which no relevance "
-        "can be told: inside a model, strings of its inputs can be moved around and looked up (StringLookup, TextVectorization, "
-        "Hashing, HashedCrossing), and not be changed. Change them before the model, or by TextVectorization(standardize=...)."
+        f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) changes strings, and no relevance "
+        "can be told of that: inside a model, strings can be moved around and looked up (StringLookup, TextVectorization, "
+        "Hashing, HashedCrossing). Change them before the model, or by TextVectorization(standardize=...)."
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +13,7 @@ from keras import layers as L
 from keras import tree
 
 from tf_lrp import keras_internals as K
-from tf_lrp.graph.nodes import model_of
+from tf_lrp.graph.nodes import model_of, tensors_in
 from tf_lrp.operations import Entries, layer_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
@@ -19,19 +21,21 @@ from tf_lrp.twins.structural import ROUTING_LAYERS
 
 @dataclass(frozen=True)
 class _LookUp:
-    """A layer that looks integers up.
+    """A layer that looks values up and does not take all.
 
     Attributes:
         name: of the layer.
-        tensor: of the twin, what it looks up.
-        input_name: of the model's input that it comes from, or "".
-        limit: how many there are, from 0; None for any number.
+        tensor: of the core, what it looks up.
+        input_name: of the model's input that it comes from.
+        takes: array of values -> bool array, whether the layer takes them.
+        allowed: which it takes, in words.
     """
 
     name: str
     tensor: Any
     input_name: str
-    limit: int | None
+    takes: Callable
+    allowed: str
 
 
 class CategoryInputs:
@@ -72,12 +76,21 @@ class CategoryInputs:
         numbers = [tf.cast(Entries().call(x), self.entries[n].dtype) if n in self.entries else x for n, x in enumerate(inputs)]
         return _Bound(probe, inputs, tuple(self.entries)), numbers
 
+    def refuse(self, why):
+        """Refuses inputs that are no numbers, for methods that change them as numbers."""
+        if self.entries:
+            names = ", ".join(repr(self._inputs[n].name) for n in self.entries)
+            raise ValueError(
+                f"{why}, and {names} holds strings or integers that are looked up: explain the model by tf_lrp.Analyzer, or "
+                "without its preprocessing."
+            )
+
     def check_compiled(self, jit_compile):
         """Refuses to compile layers that XLA cannot."""
         if jit_compile is True and self.uncompiled:
             raise ValueError(
-                f"XLA does not compile {', '.join(map(repr, self.uncompiled))}, which look up strings or integers: leave "
-                'jit_compile at "auto".'
+                f"XLA does not compile {', '.join(map(repr, self.uncompiled))}: strings and integers are looked up there. "
+                'Leave jit_compile at "auto".'
             )
 
     def check(self, arrays):
@@ -119,15 +132,28 @@ def _lookups(graph, built):
     for node, taken in zip(graph.nodes, built.taken, strict=True):
         layer = layer_of(node.operation)
         if isinstance(layer, L.Embedding):
-            limit = layer.input_dim
+            takes, allowed = _whole_numbers(layer.input_dim), f"whole numbers from 0 to {layer.input_dim - 1}"
         elif isinstance(layer, L.CategoryEncoding) and layer.output_mode != "one_hot":
-            limit = None  # Keras leaves out what is beyond, and refuses what is below 0
+            takes, allowed = _whole_numbers(np.inf), "whole numbers from 0"  # it leaves out those beyond its last category
+        elif isinstance(layer, (L.IntegerLookup, L.StringLookup)) and not layer.num_oov_indices and not layer.invert:
+            takes, allowed = functools.partial(K.in_vocabulary, layer), "what is in its vocabulary (num_oov_indices=0)"
         else:
             continue
-        source = _source(node.inputs[0], producers, names)
+        source = None if _fits(producers.get(id(node.inputs[0])), layer) else _source(node.inputs[0], producers, names)
         if source is not None:
-            found.append(_LookUp(node.name, taken[0], source, limit))
+            found.append(_LookUp(node.name, taken[0], source, takes, allowed))
     return found
+
+
+def _fits(producer, layer):
+    """Whether an embedding has a row for each code of the layer of categories before it."""
+    before = None if producer is None else layer_of(producer.operation)
+    makes_codes = isinstance(before, CATEGORY_LAYERS) and isinstance(layer, L.Embedding)
+    return makes_codes and K.number_of_categories(before) <= layer.input_dim
+
+
+def _whole_numbers(end):
+    return lambda values: (values >= 0) & (values < end) & (values == np.floor(values))
 
 
 def _source(tensor, producers, names):
@@ -135,23 +161,34 @@ def _source(tensor, producers, names):
     while (node := producers.get(id(tensor))) is not None:
         moves = isinstance(node.operation, (*ROUTING_LAYERS, *K.CONVERSIONS, L.Identity, Entries))
         looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
-        if not (moves or looks_up) or len({id(t) for t in node.inputs[:1]}) != len({id(t) for t in node.inputs}):
+        inputs = tensors_in((node.args, {k: v for k, v in node.kwargs.items() if k != "entries"}))
+        if not (moves or looks_up) or len(inputs) != 1:
             return None
-        (tensor,) = node.inputs[:1]
+        (tensor,) = inputs
     return names.get(id(tensor))
 
 
+def looked_up(graph):
+    """Pairs (name of an input, name of the layer that looks it up) of a graph."""
+    producers, names, found = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
+    for node in graph.nodes:
+        tokens = isinstance(layer_of(node.operation), (L.Embedding, *CATEGORY_LAYERS, *K.operation_classes("OneHot", "Take")))
+        taken = node.inputs[-1:] if isinstance(node.operation, K.operation_classes("Take")) else node.inputs
+        sources = [_source(t, producers, names) for t in taken] if tokens else []
+        found += [(source, node.name) for source in sources if source is not None]
+    return list(dict.fromkeys(found))
+
+
 def _check_values(lookup, values):
-    bad = (values < 0) | (values != np.floor(values))
-    if lookup.limit is not None:
-        bad |= values >= lookup.limit
+    bad = ~lookup.takes(values)
     if not bad.any():
         return
     place = tuple(map(int, np.unravel_index(np.argmax(bad), bad.shape)))
-    allowed = "whole numbers from 0" + ("" if lookup.limit is None else f" to {lookup.limit - 1}")
+    value = values[place].decode(errors="replace") if isinstance(values[place], bytes) else values[place]
+    shown = repr(value) if isinstance(value, str) else f"{value:.7g}"
+    others = f" ({bad.sum()} such values in all)" if bad.sum() > 1 else ""
     raise ValueError(
-        f"The input {lookup.input_name!r} hands {values[place]:.10g} to {lookup.name!r} at {place}, which takes {allowed}"
-        f"{f' ({bad.sum()} such values in all)' if bad.sum() > 1 else ''}."
+        f"The input {lookup.input_name!r} hands {shown} to {lookup.name!r} at {place}{others}, which takes {lookup.allowed}."
     )
 
 

@@ -233,9 +233,8 @@ def _refuse(nodes):
 
 def _no_twin(node):
     shapes = ", ".join(str(t.shape) for t in node.inputs)
-    what = (
-        f"{node.name!r} of class {type(layer_of(node.operation)).__name__} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape})"
-    )
+    class_name = type(layer_of(node.operation)).__name__
+    what = f"{node.name!r} of class {class_name} (at {'/'.join(node.path)}, on {shapes} -> {node.output.shape})"
     if getattr(node.operation, "quantization_mode", None):
         return f"{what} is quantized, and the kernel it applies is not its weights: explain the model as it was before"
     return f"{what} could not be opened: {node.problem}" if node.problem else what

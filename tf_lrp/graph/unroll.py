@@ -160,7 +160,7 @@ class _Tracer:
                     del self.nodes[before:]
             outputs = infer(operation, *args, **kwargs)
             if isinstance(operation, CATEGORY_LAYERS):
-                outputs = K.category_spec(operation, *args, **kwargs)
+                outputs = K.output_spec(operation, *args, **kwargs)
                 problem = K.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs

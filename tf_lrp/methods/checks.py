@@ -9,6 +9,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp.graph.activations import activation_name
+from tf_lrp.graph.category_inputs import looked_up
 from tf_lrp.graph.facts import gather
 
 _PROBABILITIES = ("softmax", "sigmoid")
@@ -84,4 +85,17 @@ def _no_biases(graph):
     )
 
 
-_CHECKS = {"scores": _scores, "relus": _relus, "only_relus": _only_relus, "no_biases": _no_biases}
+def _derivatives(graph):
+    """No input is looked up: there would be no derivative."""
+    pairs = looked_up(graph)
+    if not pairs:
+        return ""
+    (name, layer), inputs = pairs[0], list(dict.fromkeys(name for name, _ in pairs))
+    return (
+        f"{layer!r} looks up the input {name!r}, and that has no derivative: what passes there is missing from the map of "
+        f"{', '.join(map(repr, inputs))}. layers=[{layer!r}] explains what was looked up; tf_lrp.Analyzer explains tokens, "
+        "categories and texts themselves."
+    )
+
+
+_CHECKS = {"derivatives": _derivatives, "scores": _scores, "relus": _relus, "only_relus": _only_relus, "no_biases": _no_biases}

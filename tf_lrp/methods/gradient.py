@@ -46,6 +46,9 @@ class Gradient(Method):
         self.take = take
         super().__init__(model, **options)
 
+    def assumptions(self):
+        return ("scores", "derivatives")
+
     def parameters(self):
         return {"take": self.take}
 
@@ -66,6 +69,9 @@ class InputTimesGradient(Method):
     """
 
     starts_at_one = True
+
+    def assumptions(self):
+        return ("scores", "derivatives")
 
     def attribute(self, probe, inputs, starts):
         explained, values, found = propagate(probe, inputs, starts)

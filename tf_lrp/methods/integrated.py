@@ -83,6 +83,7 @@ class IntegratedGradients(Method):
             if not isinstance(value, int) or isinstance(value, bool) or value < least:
                 raise ValueError(f"{name} needs an integer >= {least}, got {value!r}.")
         super().__init__(model, **options)
+        self._categories.refuse("Integrated gradients go from a baseline to the input in steps")
         self.steps, self.rule, self.baseline = steps, rule, baseline
         self.steps_at_once = min(steps_at_once, steps) if self.twin.inputs[0].shape[0] is None else 1
         self._baselines = self._checked(baseline)
@@ -104,6 +105,9 @@ class IntegratedGradients(Method):
                 )
             arrays.append(array)
         return arrays
+
+    def assumptions(self):
+        return ("scores", "derivatives")
 
     def parameters(self):
         shown = self.baseline if np.ndim(self.baseline) == 0 and not isinstance(self.baseline, dict) else "array"

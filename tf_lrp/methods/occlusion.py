@@ -34,6 +34,7 @@ class Occlusion(Method):
 
     def __init__(self, model, size=None, stride=None, value=0.0, **options):
         super().__init__(model, **options)
+        self._categories.refuse("Occlusion replaces a part of the input by a number")
         self.size, self.stride, self.value = size, stride, value
         self._windows = [self._windows_of(tensor) for tensor in self._inputs.tensors]
 

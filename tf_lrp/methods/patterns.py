@@ -126,7 +126,7 @@ class _PatternMethod(Method):
         return _PatternTwin(**arguments, attributed=self._attributed)
 
     def assumptions(self):
-        return ("scores", "only_relus")
+        return ("scores", "derivatives", "only_relus")
 
     def parameters(self):
         return {"estimator": self.estimator}
@@ -149,10 +149,11 @@ class _PatternMethod(Method):
         """
         parts = self._patterned()
         estimators = [_Estimator(node.affine, self._positive(node)) for node, *_ in parts]
-        probe = model_of(self.twin.inputs, [t for _, _, taken, returned in parts for t in (*taken, *returned)])
+        probe = model_of(self.built.core.inputs, [t for _, _, taken, returned in parts for t in (*taken, *returned)])
         seen = 0
         for leaves in self._batches_of(x, batch_size or self.batch_size):
-            values = tree.flatten(probe(leaves, training=False))
+            run, numbers = self._categories.bind(probe, leaves)
+            values = tree.flatten(run(numbers, training=False))
             for estimator, taken, returned in zip(estimators, values[::2], values[1::2], strict=True):
                 estimator.add(taken, returned)
             seen += len(leaves[0])

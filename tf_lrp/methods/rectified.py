@@ -38,7 +38,7 @@ class _Rectified(Method):
         return (self._at_relus if rectified else PlainTwin)(**arguments)
 
     def assumptions(self):
-        return ("scores", "relus", "only_relus")
+        return ("scores", "derivatives", "relus", "only_relus")
 
 
 class DeconvNet(_Rectified):

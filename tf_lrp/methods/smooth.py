@@ -55,7 +55,9 @@ class SmoothGrad(Explainer):
         self.statistic, self.seed = statistic, seed
         self.starts_at_one, self.explains_layers = explainer.starts_at_one, explainer.explains_layers
         inner = explainer
-        super().__init__(inner.model_name, inner.twin, inner._results, inner._output_names, categories=inner._categories, **options)
+        super().__init__(
+            inner.model_name, inner.twin, inner._results, inner._output_names, categories=inner._categories, **options
+        )
 
     def configuration(self):
         names = ("samples", "noise_scale", "relative", "statistic", "seed")

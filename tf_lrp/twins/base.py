@@ -126,7 +126,7 @@ class Twin(keras.layers.Layer):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        spec = self.operation.compute_output_spec(*args, **kwargs)
+        spec = keras_internals.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
     def absorbed(self, inputs, relevance):

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp.keras_internals import output_spec
+from tf_lrp.operations import WithEntries
 from tf_lrp.twins.activation import CASTS, TRAINING_LAYERS
-from tf_lrp.twins.base import Twin
+from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.propagation import evaluate
 
 
@@ -38,7 +42,19 @@ class PlainTwin(Twin):
         # Integers that come from the model's inputs are carried as floats; as integers they would have no derivative.
         if self._makes_floats():
             return self.run(inputs)
-        return self.run([like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
+        values = [like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
+        carried = [x for x, value in zip(inputs, values, strict=True) if value is not x]
+        outputs = self.run(values)
+        if isinstance(self.operation, WithEntries):
+            # Codes are carried as floats as well.
+            outputs, carried = (
+                tree.map_structure(self._as_float, outputs),
+                [x for x, t in zip(inputs, self.symbolic_inputs, strict=True) if t.dtype != "string" and x.dtype.is_floating],
+            )
+        return tree.map_structure(lambda t: _following(t, carried), outputs) if carried else outputs
+
+    def _as_float(self, t):
+        return t if t.dtype == tf.string else tf.cast(t, self.compute_dtype)
 
     def _makes_floats(self):
         """Whether it does nothing with integers but to take them as floats."""
@@ -48,12 +64,13 @@ class PlainTwin(Twin):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        described = self.operation.compute_output_spec if self.function is None else self.function.output_spec
+        described = functools.partial(output_spec, self.operation) if self.function is None else self.function.output_spec
         spec = described(*args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self._type(t.dtype)), spec)
 
     def _type(self, dtype):
-        return self.compute_dtype if "float" in dtype else dtype
+        as_float = "float" in dtype or (isinstance(self.operation, WithEntries) and dtype != "string")
+        return self.compute_dtype if as_float else dtype
 
 
 class StoppingTwin(PlainTwin):
@@ -61,6 +78,13 @@ class StoppingTwin(PlainTwin):
 
     def call(self, *inputs):
         return tree.map_structure(tf.stop_gradient, super().call(*inputs))
+
+
+def _following(t, carried):
+    """t, which a tape follows from the tensors ``carried``, though it has no derivative there: so it sees what comes after."""
+    if not t.dtype.is_floating:
+        return t
+    return with_relevance(t, carried, lambda _: [tf.zeros_like(x) for x in carried])
 
 
 def like(x, original):
