@@ -286,7 +286,7 @@ def output_spec(operation, *args, **kwargs):
     if isinstance(operation, keras.layers.TextVectorization) and operation._split and operation._output_mode != "int":
         return keras.KerasTensor((spec.shape[0], spec.shape[-1]), dtype=spec.dtype)  # not (N, 1, V) for texts (N, 1)
     if isinstance(operation, keras.layers.Hashing) and operation.output_mode == "one_hot":
-        shape = args[0].shape  # not one vector for all entries
+        shape = (args or tuple(kwargs.values()))[0].shape  # not one vector for all entries
         return keras.KerasTensor((*(shape[:-1] if shape[-1:] == (1,) else shape), operation.num_bins), dtype=spec.dtype)
     if isinstance(operation, keras.layers.StringLookup) and operation.invert:
         return keras.KerasTensor(spec.shape, dtype="string")

@@ -25,17 +25,22 @@ def entries_like(x):
 
 
 class WithEntries(keras.Operation):
-    """A layer called on strings or integers as they are, beside the `Entries` that take its relevance."""
+    """A layer called on strings or integers as they are, behind the `Entries` that take its relevance.
 
-    def __init__(self, layer):
+    Args:
+        layer: the layer.
+        count: how many of the arguments are `Entries`: the first ones.
+    """
+
+    def __init__(self, layer, count):
         super().__init__(name=layer.name)
-        self.layer = layer
+        self.layer, self.count = layer, count
 
-    def call(self, *args, entries, **kwargs):
-        return self.layer.call(*args, **kwargs)
+    def call(self, *args, **kwargs):
+        return self.layer.call(*args[self.count :], **kwargs)
 
-    def compute_output_spec(self, *args, entries, **kwargs):
-        return keras_internals.output_spec(self.layer, *args, **kwargs)
+    def compute_output_spec(self, *args, **kwargs):
+        return keras_internals.output_spec(self.layer, *args[self.count :], **kwargs)
 
 
 def layer_of(operation):

@@ -54,8 +54,7 @@ def with_entries(graph):
             nodes.append(replace(node, args=args, kwargs=kwargs, outputs=moved, name=name, path=(*node.path[:-1], name)))
             entries.update((id(t), m) for t, m in zip(node.outputs, moved, strict=True))
         elif own and isinstance(node.operation, CATEGORY_LAYERS):
-            kwargs = {**node.kwargs, "entries": own}
-            nodes.append(replace(node, operation=WithEntries(node.operation), kwargs=kwargs))
+            nodes.append(replace(node, operation=WithEntries(node.operation, len(own)), args=(*own, *node.args)))
         else:
             _check_strings(node, made)
             args, kwargs = swapped((node.args, node.kwargs), but=("string",))
@@ -66,6 +65,11 @@ def with_entries(graph):
 def entries_of(graph):
     """id of each input that has `Entries` -> their tensor."""
     return {id(node.inputs[0]): node.output for node in graph.nodes if isinstance(node.operation, Entries)}
+
+
+def values_of(node):
+    """The tensors that a node takes, without `Entries`."""
+    return node.inputs[node.operation.count :] if isinstance(node.operation, WithEntries) else node.inputs
 
 
 def _strings_made_of_inputs(graph):

@@ -13,7 +13,8 @@ from keras import layers as L
 from keras import tree
 
 from tf_lrp import keras_internals as K
-from tf_lrp.graph.nodes import model_of, tensors_in
+from tf_lrp.graph.categories import values_of
+from tf_lrp.graph.nodes import model_of
 from tf_lrp.operations import Entries, layer_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
@@ -139,9 +140,9 @@ def _lookups(graph, built):
             takes, allowed = functools.partial(K.in_vocabulary, layer), "what is in its vocabulary (num_oov_indices=0)"
         else:
             continue
-        source = None if _fits(producers.get(id(node.inputs[0])), layer) else _source(node.inputs[0], producers, names)
+        source = None if _fits(producers.get(id(values_of(node)[0])), layer) else _source(values_of(node)[0], producers, names)
         if source is not None:
-            found.append(_LookUp(node.name, taken[0], source, takes, allowed))
+            found.append(_LookUp(node.name, taken[-len(values_of(node))], source, takes, allowed))
     return found
 
 
@@ -161,7 +162,7 @@ def _source(tensor, producers, names):
     while (node := producers.get(id(tensor))) is not None:
         moves = isinstance(node.operation, (*ROUTING_LAYERS, *K.CONVERSIONS, L.Identity, Entries))
         looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
-        inputs = tensors_in((node.args, {k: v for k, v in node.kwargs.items() if k != "entries"}))
+        inputs = values_of(node)
         if not (moves or looks_up) or len(inputs) != 1:
             return None
         (tensor,) = inputs
@@ -173,7 +174,7 @@ def looked_up(graph):
     producers, names, found = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
     for node in graph.nodes:
         tokens = isinstance(layer_of(node.operation), (L.Embedding, *CATEGORY_LAYERS, *K.operation_classes("OneHot", "Take")))
-        taken = node.inputs[-1:] if isinstance(node.operation, K.operation_classes("Take")) else node.inputs
+        taken = node.inputs[-1:] if isinstance(node.operation, K.operation_classes("Take")) else values_of(node)
         sources = [_source(t, producers, names) for t in taken] if tokens else []
         found += [(source, node.name) for source in sources if source is not None]
     return list(dict.fromkeys(found))

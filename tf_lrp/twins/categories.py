@@ -83,11 +83,12 @@ class CategoryTwin(Twin):
 
     def _of_members(self, relevance, inputs, x):
         """Relevance of categories (N, K), given back to the entries (N, L) that are in them."""
-        values = like(inputs[0], self.symbolic_inputs[0])
+        first = self.operation.count if isinstance(self.operation, WithEntries) else 0
+        values = like(inputs[first], self.symbolic_inputs[first])
         categories, known = tf.cast(K.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
         categories = tf.where((categories >= 0) & (categories < known), categories, known)  # the last stands for none
         counts = self._counts(categories, known, None, relevance.dtype)
-        if x is inputs[0] or len(inputs) == 1 or isinstance(self.operation, WithEntries):
+        if x is inputs[0]:
             shares, weights = tf.math.divide_no_nan(relevance, counts), tf.ones_like(x)
         else:  # the weights with which entries are counted
             shares, weights = Stabilizer().divide(relevance, self._counts(categories, known, x, x.dtype)), x

@@ -43,14 +43,10 @@ class PlainTwin(Twin):
         if self._makes_floats():
             return self.run(inputs)
         values = [like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
-        carried = [x for x, value in zip(inputs, values, strict=True) if value is not x]
-        outputs = self.run(values)
+        carried, outputs = [x for x, value in zip(inputs, values, strict=True) if value is not x], self.run(values)
         if isinstance(self.operation, WithEntries):
-            # Codes are carried as floats as well.
-            outputs, carried = (
-                tree.map_structure(self._as_float, outputs),
-                [x for x, t in zip(inputs, self.symbolic_inputs, strict=True) if t.dtype != "string" and x.dtype.is_floating],
-            )
+            # Codes are carried as floats, too.
+            carried, outputs = list(inputs[: self.operation.count]), tree.map_structure(self._as_float, outputs)
         return tree.map_structure(lambda t: _following(t, carried), outputs) if carried else outputs
 
     def _as_float(self, t):
