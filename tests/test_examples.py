@@ -20,6 +20,7 @@ FINDS = {
     ],
     "tune_preset": [(r"tuned +positive relevance on the object, new pictures: (\d+)%", (50,))],
     "volumes": [(r"in the blob: (\d+)%; the blob is 0", (50,)), (r"strongest voxel in the blob: (\d+)%", (80,))],
+    "categories": [(r"on the judging ones: (\d+)%; they are 1\d%", (45,))],
     "tabular": [(r"debt and late payments together: (\d+)%", (65,))],  # by chance 33
     "several_inputs": [
         (r"spot, young +: relevance from the picture +(\d+)%", (75,)),
