@@ -39,21 +39,24 @@ class PlainTwin(Twin):
         return evaluate(self.function, inputs, self.compute_dtype)
 
     def call(self, *inputs):
-        # Integers that come from the model's inputs are carried as floats; as integers they would have no derivative.
+        outputs, carried = self._computed(inputs)
+        return tree.map_structure(lambda t: _following(t, carried), outputs) if carried else outputs
+
+    def _computed(self, inputs):
+        """(the outputs, the inputs among the floats that stand for integers and strings: no derivative reaches them)."""
         if self._makes_floats():
-            return self.run(inputs)
+            return self.run(inputs), []
         values = [like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
-        carried, outputs = [x for x, value in zip(inputs, values, strict=True) if value is not x], self.run(values)
         if isinstance(self.operation, WithEntries):
             # Codes are carried as floats, too.
-            carried, outputs = list(inputs[: self.operation.count]), tree.map_structure(self._as_float, outputs)
-        return tree.map_structure(lambda t: _following(t, carried), outputs) if carried else outputs
+            return tree.map_structure(self._as_float, self.run(values)), list(inputs[: self.operation.count])
+        return self.run(values), [x for x, value in zip(inputs, values, strict=True) if value is not x]
 
     def _as_float(self, t):
         return t if t.dtype == tf.string else tf.cast(t, self.compute_dtype)
 
     def _makes_floats(self):
-        """Whether it does nothing with integers but to take them as floats."""
+        """Whether integers, which are carried as floats, may stay floats: as integers they would have no derivative."""
         if isinstance(self.operation, CASTS):
             return keras.backend.is_float_dtype(self.operation.dtype)
         return self.function is not None and isinstance(self.operation, keras.layers.Layer)
@@ -73,7 +76,7 @@ class StoppingTwin(PlainTwin):
     """What takes no relevance: masks, gates, shapes, constants. y = f(x), a constant to the backward pass."""
 
     def call(self, *inputs):
-        return tree.map_structure(tf.stop_gradient, super().call(*inputs))
+        return tree.map_structure(tf.stop_gradient, self._computed(inputs)[0])
 
 
 def _following(t, carried):
