@@ -172,8 +172,8 @@ class Twin(keras.layers.Layer):
 
     def get_config(self):
         raise NotImplementedError(
-            f"{self.name!r} is a twin, a layer of the explained model with a rule, which Keras cannot save. To save the explanation "
-            "use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
+            f"{self.name!r} is a twin, a layer of the explained model with a rule, which Keras cannot save. To save the "
+            "explanation use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
         )
 
     def absorbed(self, inputs, relevance):
