@@ -74,6 +74,8 @@ METHOD = """\
   `ResNetCanonizer` for ResNet50 and `VGGCanonizer`, which merges batch normalization, for the others; z-box bounds -3 and 3.
   The bare sums of its MobileNetV2 hand relevance to both branches in full; tf_lrp shares it by LRP-z. iNNvestigate:
   `create_analyzer(name, model)` and `analyze(x)`.
+- *oneDNN* holds kernels that TensorFlow takes on the CPU where the processor has AVX-512, unless TF_ENABLE_ONEDNN_OPTS=0; else
+  it takes its own. The titles of its tables say which. PyTorch always has kernels of oneDNN.
 - The same rules, but for constants such as epsilon and z-box bounds, have: {pairs}.
 - *Memory* is the peak of main memory (VmHWM) of a process that built the network and explained twice by that one method, less
   the peak before the network was built: weights, what building and tracing need, and what a pass needs. *Whole* is the ratio
@@ -236,6 +238,11 @@ class Page:
                 lines += ["", f"## {title}{on}", "", *(section if len(section) > 1 else ["Not measured."])]
         return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)).rstrip() + "\n"
 
+    def _title(self, library):
+        """The name of a library, and whether its TensorFlow computed with oneDNN."""
+        onednn = self.probes[library].get("versions", {}).get("oneDNN")
+        return TITLES[library] + (f" (oneDNN {onednn})" if onednn else "")
+
     def _method(self):
         pairs = "; ".join(f"`{theirs}` and `{ours}`" for theirs, ours in COUNTERPARTS.items())
         a = self.arguments
@@ -244,7 +251,7 @@ class Page:
     def _times(self, device):
         lines = []
         for library, probe in self.probes.items():
-            lines += [f"### {TITLES[library]}", ""]
+            lines += [f"### {self._title(library)}", ""]
             if not self.of("time", library=library, device=device):
                 lines += [self._missing(library, probe, device), ""]
                 continue
@@ -311,7 +318,7 @@ class Page:
                     cells.append(f"{times['build']:.1f} + {times['first']:.1f}" if "first" in times else said(entry, method))
                 rows.append(cells)
             if rows:
-                lines += ["", f"{TITLES[library]}:"]
+                lines += ["", f"{self._title(library)}:"]
                 lines += table(["network", "import", "building it", *(f"`{m}`" for m in METHODS[library])], rows)
         return lines
 
@@ -331,7 +338,7 @@ class Page:
                 if used:
                     rows.append(cells)
             if rows:
-                lines += ["", f"{TITLES[library]}:", *table(["network", *(f"`{m}`" for m in order)], rows)]
+                lines += ["", f"{self._title(library)}:", *table(["network", *(f"`{m}`" for m in order)], rows)]
         return lines
 
     def _megabytes(self, used, method):
@@ -354,9 +361,9 @@ class Page:
 
     def _growth(self, device):
         lines = [
-            f"Seconds of `{GROWING}`, of the gradient and their ratio, in tf_lrp, one picture where nothing else is said. The "
-            "sizes are those of networks without their top, with global average pooling and one dense layer instead. For "
-            "several neurons the gradient is that of each one's score, from one forward pass, as in `analyze`.",
+            f"Seconds of `{GROWING}`, of the gradient and their ratio, in {self._title('tf_lrp')}, one picture where nothing "
+            "else is said. The sizes are those of networks without their top, with global average pooling and one dense layer "
+            "instead. For several neurons the gradient is that of each one's score, from one forward pass, as in `analyze`.",
         ]
         for axis, values in self.arguments.series.items():
             rows = []

@@ -43,6 +43,13 @@ def pictures(batch, size, axis):
 # function from NumPy to NumPy, and device_peak(), the MiB that its GPU held at most, or None.
 
 
+def tensorflow_versions(tf):
+    """TensorFlow's version, and whether it computes with oneDNN on the CPU."""
+    from tensorflow.python.util import _pywrap_util_port
+
+    return {"TensorFlow": tf.__version__, "oneDNN": "on" if _pywrap_util_port.IsMklEnabled() else "off"}
+
+
 class Tensorflow:
     """tf_lrp, and the gradient of the same Keras model compiled by tf.function."""
 
@@ -57,7 +64,7 @@ class Tensorflow:
         self.keras, self.tf, self.tf_lrp = keras, tf, tf_lrp
         tf_lrp.Analyzer  # noqa: B018  imported when first used
         self.gpus = tf.config.list_physical_devices("GPU")
-        self.versions = {"TensorFlow": tf.__version__, "Keras": keras.__version__, "tf_lrp": tf_lrp.__version__}
+        self.versions = {**tensorflow_versions(tf), "Keras": keras.__version__, "tf_lrp": tf_lrp.__version__}
 
     @property
     def gpu(self):
@@ -176,7 +183,7 @@ class Innvestigate:
 
         tf.compat.v1.disable_eager_execution()
         self.tf, self.innvestigate = tf, innvestigate
-        self.versions = {"TensorFlow": tf.__version__, "iNNvestigate": version("innvestigate")}
+        self.versions = {**tensorflow_versions(tf), "iNNvestigate": version("innvestigate")}
         self.gpu = "GPU" if tf.config.list_physical_devices("GPU") else None
 
     def use_threads(self, count):

@@ -35,7 +35,8 @@ model = keras.Sequential(
     [
         keras.Input((SIZE, SIZE, SIZE, 1)),
         layers.Conv3D(8, 3, activation="relu"),
-        layers.Conv3D(16, 3, strides=2, activation="relu"),
+        layers.MaxPooling3D(2),
+        layers.Conv3D(16, 3, activation="relu"),
         layers.Conv3D(16, 3, activation="relu"),
         layers.GlobalMaxPooling3D(),
         layers.Dense(1),

@@ -1,0 +1,71 @@
+"""In float64 a twin computes what the model computes, to the last digits: also what Keras rounds to float32 on the way."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tf_lrp
+
+L, ops = keras.layers, keras.ops
+SHAPE = (5, 6, 4)
+F64 = {"dtype": "float64"}
+
+FUNCTIONS = {
+    "rescaling": lambda: L.Rescaling(0.7, offset=0.3, **F64),
+    "rescaling by lists": lambda: L.Rescaling([0.7, 0.1, 0.2, 0.3], offset=[0.1, 0.2, 0.3, 0.4], **F64),
+    "rescaling by an array": lambda: L.Rescaling(np.array([0.7, 0.1, 0.2, 0.3]), offset=0.3, **F64),
+    "normalization": lambda: L.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[0.3, 0.0, 0.1, 0.2], **F64),
+    "inverted normalization": lambda: L.Normalization(
+        mean=[0.1, 0.2, 0.3, 0.4], variance=[0.3, 0.0, 0.1, 0.2], invert=True, **F64
+    ),
+    "bilinear": lambda: L.UpSampling2D((2, 3), interpolation="bilinear", **F64),
+    "resizing": lambda: L.Resizing(4, 9, **F64),
+    "arithmetic": lambda: lambda h: (h * 0.3 + 0.1) / 0.7 - 0.2,
+    "clip": lambda: lambda h: ops.clip(h, -0.3, 0.7),
+    "maximum": lambda: lambda h: ops.maximum(h, 0.3),
+    "leaky": lambda: L.LeakyReLU(0.3, **F64),
+    "batch normalization": lambda: L.BatchNormalization(epsilon=0.1, **F64),
+    "layer normalization": lambda: L.LayerNormalization(epsilon=0.1, **F64),
+    "convolution": lambda: L.Conv2D(3, 3, **F64),
+    "interpolation, then convolution": lambda: (
+        lambda h: L.Conv2D(3, 3, **F64)(L.UpSampling2D(interpolation="bilinear", **F64)(h))
+    ),
+}
+
+
+def twin_and_model(function):
+    inputs = keras.Input(SHAPE, **F64)
+    model = keras.Model(inputs, function(inputs))
+    return tf_lrp.Analyzer(model, "z").twin, model, tf.constant(np.random.default_rng(2).normal(size=(3, *SHAPE)))
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_a_twin_computes_what_the_model_does(name):
+    twin, model, x = twin_and_model(FUNCTIONS[name]())
+    expected = model(x).numpy()
+    assert expected.dtype == twin(x).numpy().dtype == "float64"
+    np.testing.assert_allclose(twin(x), expected, rtol=0, atol=1e-14 * np.abs(expected).max())
+
+
+def test_a_rescaling_is_what_keras_computes_when_channels_come_first():
+    keras.config.set_image_data_format("channels_first")
+    try:
+        twin, model, x = twin_and_model(L.Rescaling([0.7, 0.1, 0.2, 0.3, 0.5], **F64))
+        np.testing.assert_array_equal(twin(x), model(x))
+    finally:
+        keras.config.set_image_data_format("channels_last")
+
+
+def test_interpolation_is_rounded_to_float32():
+    """By TensorFlow, in the model as in its explanation: relevance is conserved to that."""
+    twin, _, x = twin_and_model(L.UpSampling2D(2, interpolation="bilinear", **F64))
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        y = twin(x)
+    np.testing.assert_array_equal(y, tf.cast(tf.cast(y, "float32"), "float64"))
+    relevance = tape.gradient(y, x, output_gradients=tf.abs(y))
+    down, across = (tf.image.resize(np.eye(n)[None, :, :, None], (2 * n, n))[0, :, :, 0].numpy() for n in SHAPE[:2])
+    shared = np.einsum("nyxc,Yy,Xx,nYXc->nyxc", x, down, across, np.sign(y))
+    np.testing.assert_allclose(relevance, shared, atol=2e-6 * np.abs(shared).max())
+    assert abs(float(tf.reduce_sum(relevance)) - float(tf.reduce_sum(tf.abs(y)))) <= 1e-6 * float(tf.reduce_sum(tf.abs(y)))
