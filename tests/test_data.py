@@ -423,7 +423,7 @@ def test_batches_of_other_sizes_in_between(analyzer, x, format, tmp_path, monkey
 KILLED = """
 import os, signal, sys, threading, time
 import test_data
-from tf_lrp.data import formats, shards
+from tf_lrp.data import formats, manifest
 
 moment, count = sys.argv[1], int(sys.argv[2])
 stopped = threading.Semaphore(0)
@@ -449,7 +449,7 @@ if moment == "in a shard":
 elif moment == "before the shard is counted":
     stop_at(formats, "into_place", "after")
 elif moment == "before the manifest has its name":
-    stop_at(shards, "into_place", "before")
+    stop_at(manifest, "into_place", "before")
 explained = test_data.explained_for_killing()
 for format in ("tfrecord", "npz"):
     threading.Thread(target=test_data.killed_run, args=(explained, sys.argv[3], format), daemon=True).start()

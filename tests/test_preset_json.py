@@ -13,7 +13,7 @@ from tf_lrp import presets, rules, select
 
 @tf_lrp.register_rule
 @dataclass(frozen=True)
-class Magnitude(rules.Rule):
+class Strength(rules.Rule):
     """R_i = sum_j |a_i w_ij| / sum_i |a_i w_ij| R_j, with what a user may want to set."""
 
     power: float = 1.0
@@ -33,9 +33,9 @@ class Unregistered(rules.Rule):
 
 
 def test_a_registered_rule_goes_to_json_and_back():
-    preset = tf_lrp.Preset([(select.first(1), Magnitude(2.0, ((1, 2), "a"))), (select.all(), rules.Epsilon())], "mine")
+    preset = tf_lrp.Preset([(select.first(1), Strength(2.0, ((1, 2), "a"))), (select.all(), rules.Epsilon())], "mine")
     again = tf_lrp.Preset.from_json(preset.to_json())
-    assert again == preset and again.rules[0][1] == Magnitude(2.0, ((1, 2), "a"))
+    assert again == preset and again.rules[0][1] == Strength(2.0, ((1, 2), "a"))
     assert hash(again) == hash(preset)
 
 
@@ -43,7 +43,7 @@ def test_a_rule_that_could_not_be_read_back_is_not_written():
     with pytest.raises(ValueError, match=r"register_rule on Unregistered"):
         tf_lrp.Preset([(select.all(), Unregistered())]).to_json()
     with pytest.raises(ValueError, match="JSON does not hold"):
-        tf_lrp.Preset([(select.all(), Magnitude(only=(tf.abs,)))]).to_json()
+        tf_lrp.Preset([(select.all(), Strength(only=(tf.abs,)))]).to_json()
     deep = select.name("a")
     for _ in range(250):
         deep = ~deep
@@ -215,7 +215,7 @@ def test_whatever_is_read_is_a_preset_or_a_value_error():
             (select.kind("conv", "dense") & select.name("a*"), rules.Unified(gamma1=1, m=(0, 0, 0, 1, 0))),
             (select.last(2, "conv"), rules.Sign((1.0, 2.0))),
             (select.kind("max_pooling"), rules.WinnerTakesAll("share")),
-            (select.all(), Magnitude(2, ("a", (1,)))),
+            (select.all(), Strength(2, ("a", (1,)))),
         ]
     )
     seeds = [json.loads(p.to_json()) for p in (own, own, *map(presets.preset, presets.names()))]
