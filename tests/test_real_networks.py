@@ -38,8 +38,8 @@ def centre(image, size):
 def test_relevance_lands_on_the_explained_object(shared_data):
     """On mosaics cmp_a1_flat puts at least 0.48 of its positive relevance into the class's quadrant, LRP-z 0.37.
 
-    Of the 200 mosaics (docs/results.md) the first, as many as tell the two apart: a mosaic's mean over its four classes deviates
-    by 0.038, so that of 40 by 0.006, while the two presets are 0.13 apart.
+    Of the 200 mosaics (docs/results.md) the first, as many as tell the two apart: a mosaic's mean over its four classes
+    deviates by 0.038, so that of 40 by 0.006, while the two presets are 0.13 apart.
     """
     data, size = shared_data / "imagenet", (448, 448)
     model = model_zoo.load("squeezenet", weights=data / WEIGHTS["squeezenet"], input_shape=(*size, 3), output="logits")
