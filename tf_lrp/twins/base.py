@@ -49,7 +49,7 @@ def with_relevance(output, inputs, backward):
 
 def note_shape(tensor, shape):
     """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
-    if not tf.executing_eagerly() and tensor is not None and tensor.shape.is_compatible_with(shape):
+    if not tf.executing_eagerly() and isinstance(tensor, tf.Tensor) and tensor.shape.is_compatible_with(shape):
         tensor.set_shape(shape)
 
 
@@ -156,8 +156,8 @@ class Twin(keras.layers.Layer):
 
     def get_config(self):
         raise NotImplementedError(
-            f"{self.name!r} is a twin, a layer of the explained model with a rule, which Keras cannot save. To save the explanation "
-            "use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
+            f"{self.name!r} is a twin, a layer of the explained model with a rule, which Keras cannot save. To save the "
+            "explanation use analyzer.export(path); to keep or copy an analyzer, pickle it: it is made anew from the model."
         )
 
     def absorbed(self, inputs, relevance):
