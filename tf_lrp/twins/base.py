@@ -33,7 +33,7 @@ def with_relevance(output, inputs, backward):
         outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
         def grad(*relevance):
-            found = backward(*relevance)
+            found = list(backward(*relevance))
             for r, x in zip(found, inputs, strict=True):
                 note_shape(r, x.shape)
             return (*[None] * len(flat), *found)
