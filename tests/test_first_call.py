@@ -148,3 +148,20 @@ def test_inside_other_models():
     model = Subclassed()
     model(x)
     assert tf_lrp.Analyzer(model, "epsilon").analyze(x[:1]).shape == (1, 20, 3)
+
+
+def test_on_the_command_line(tmp_path):
+    """Pictures get the size that the file says, one at a time."""
+    from PIL import Image
+    from typer.testing import CliRunner
+
+    from tf_lrp import cli
+
+    model = _fitted([L.Conv2D(4, 3), L.GlobalAveragePooling2D(), L.Dense(3, activation="softmax")], _draw(8, 16, 16, 3))
+    model.save(tmp_path / "model.keras")
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (20, 30, 3), "uint8")).save(tmp_path / "picture.png")
+    command = ["explain", str(tmp_path / "picture.png"), "--model", str(tmp_path / "model.keras"), "--preset", "epsilon"]
+    result = CliRunner().invoke(cli.app, [*command, "--out", str(tmp_path / "out")])
+    assert result.exit_code == 0, result.output
+    (written,) = (tmp_path / "out").glob("*.npy")
+    assert np.load(written).shape[-3:-1] == (16, 16)

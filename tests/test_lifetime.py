@@ -42,7 +42,7 @@ def test_nothing_is_left_of_dropped_analyzers(model, x):
         analyzer = tf_lrp.Analyzer(model, preset)
         analyzer.analyze(x, [[0, 1]] * len(x))
         analyzer.conservation(x)
-        tf.function(lambda t, analyzer=analyzer: analyzer(t), autograph=False)(x)
+        tf.function(lambda t, analyzer=analyzer: analyzer(t))(x)
         left = [weakref.ref(analyzer), weakref.ref(analyzer.twin), *map(weakref.ref, analyzer.twin.layers)]
         del analyzer
         gc.collect()

@@ -33,7 +33,8 @@ class Analyzer(Explainer):
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
-            default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free.
+            default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free. For a Sequential
+            model without an Input too, whose lengths are free by default where its layers take others.
 
     Raises:
         TypeError: if ``model`` or ``preset`` is none.

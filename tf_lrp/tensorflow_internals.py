@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import weakref
 
+import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
 
 #: Where an entry of the registry holds its function.
 _FUNCTION = "type"
 
 
+@tf.autograph.experimental.do_not_convert  # it is Python's work, in whatever function a twin is traced
 def release_with_graph(output):
     """Lets a custom gradient live as long as the graph that uses it.
 

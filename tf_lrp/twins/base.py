@@ -34,7 +34,7 @@ def with_relevance(output, inputs, backward):
         outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
         def grad(*relevance):
-            found = backward(*relevance)
+            found = list(backward(*relevance))
             for r, x in zip(found, inputs, strict=True):
                 note_shape(r, x.shape)
             return (*[None] * len(flat), *found)
@@ -50,7 +50,7 @@ def with_relevance(output, inputs, backward):
 
 def note_shape(tensor, shape):
     """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
-    if not tf.executing_eagerly() and tensor is not None and tensor.shape.is_compatible_with(shape):
+    if not tf.executing_eagerly() and isinstance(tensor, tf.Tensor) and tensor.shape.is_compatible_with(shape):
         tensor.set_shape(shape)
 
 
