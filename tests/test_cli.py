@@ -204,7 +204,7 @@ def test_inner_layers(tmp_path, small_file, small):
 def test_verbose_shows_every_layer(tmp_path, small_file):
     path = picture(tmp_path / "a.png")
     result = succeed("explain", path, "--model", small_file, "--out", tmp_path / "out", "--verbose")
-    assert "conv2" in result.stdout and "biases kept" in result.stdout
+    assert "conv2" in result.stdout and "passed on" in result.stdout
 
 
 def test_colours_change_the_pictures_alone(tmp_path, small_file):

@@ -67,7 +67,7 @@ def test_the_table_is_readable_and_targets_are_checked():
     text = str(analyzer.conservation(x, neuron_selection=2))
     for part in ("scores", "biases kept", "whole model", "Flat()"):
         assert part in text
-    with pytest.raises(ValueError, match="one neuron per sample"):
+    with pytest.raises(ValueError, match="one target per sample"):
         analyzer.conservation(x, neuron_selection=np.array([[0, 1]] * 3))
 
 
