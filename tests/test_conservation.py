@@ -65,7 +65,7 @@ def test_the_balance_of_a_dense_layer_by_hand():
 def test_the_table_is_readable_and_targets_are_checked():
     analyzer, x = tf_lrp.Analyzer(convnet(), "cmp_a2_flat"), pictures()
     text = str(analyzer.conservation(x, neuron_selection=2))
-    for part in ("scores", "biases kept", "whole model", "Flat()"):
+    for part in ("scores", "passed on", "whole model", "Flat()"):
         assert part in text
     with pytest.raises(ValueError, match="one target per sample"):
         analyzer.conservation(x, neuron_selection=np.array([[0, 1]] * 3))

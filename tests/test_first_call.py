@@ -165,3 +165,12 @@ def test_on_the_command_line(tmp_path):
     assert result.exit_code == 0, result.output
     (written,) = (tmp_path / "out").glob("*.npy")
     assert np.load(written).shape[-3:-1] == (16, 16)
+
+
+def test_a_saved_input_keeps_its_lengths(tmp_path):
+    model = keras.Sequential([keras.Input((8, 12, 3)), L.Conv2D(4, 3, padding="same"), L.Conv2D(2, 1)])
+    for of_model in (model, _reloaded(model, tmp_path)):
+        analyzer = tf_lrp.Analyzer(of_model, "epsilon")
+        assert analyzer.twin.inputs[0].shape == (None, 8, 12, 3)
+        with pytest.raises(ValueError, match="needs shape"):
+            analyzer.analyze(_draw(2, 8, 13, 3))

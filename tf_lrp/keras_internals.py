@@ -452,9 +452,9 @@ def built_shapes(model):
 def shape_is_of_first_call(model):
     """Whether Keras took the shape of a model's input from the first batch that it met, because no Input says one.
 
-    Only a Sequential model gets its input layer in that way: with a type, the whole shape and a name from Keras. An Input of
-    the user is given a shape without the batch, or a name, or no type; but for one with all three, of which nothing is left
-    in a saved file, there is no telling.
+    Only a Sequential model gets its input layer in that way: with a type, the whole shape, its number of samples among it, and
+    a name from Keras. An Input of the user is given a shape without the batch, or a name, or no type; in a saved file, where
+    every input layer has all three, only its free number of samples tells it from Keras's.
     """
     if not isinstance(model, keras.Sequential) or functional_of(model) is None:
         return False
@@ -465,7 +465,7 @@ def shape_is_of_first_call(model):
     given = first._auto_config.config if first._auto_config else {}
     without_batch = given.get("shape") is not None or given.get("batch_size") is not None
     named = not re.fullmatch(r"input_layer(_\d+)?", first.name)
-    return not (without_batch or named or given.get("dtype") is None)
+    return not (without_batch or named or given.get("dtype") is None or first.batch_shape[0] is None)
 
 
 def accepts(model, shape, dtype):
