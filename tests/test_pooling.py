@@ -99,3 +99,15 @@ def test_copies_sum_and_slices_route():
     first = tf_lrp.Analyzer(keras.Model(inputs, inputs[:, 0]), "z")
     got = first.analyze(np.ones((1, 3, 2)), neuron_selection=np.array([[5.0, 6.0]]))
     np.testing.assert_allclose(got, [[[5, 6], [0, 0], [0, 0]]])
+
+
+@pytest.mark.parametrize("name", ["amax", "amin"])
+def test_other_names_of_max_and_min(name):
+    inputs = keras.Input((4, 3))
+    x = np.random.default_rng(1).normal(size=(2, 4, 3)).astype("float32")
+    found, expected = (
+        tf_lrp.Analyzer(keras.Model(inputs, getattr(keras.ops, function)(inputs, axis=1)), "z").analyze(x, neuron_selection=0)
+        for function in (name, name[1:])
+    )
+    assert found.any()
+    np.testing.assert_array_equal(found, expected)

@@ -127,7 +127,7 @@ class MaxTwin(_MaximumTwin):
         others = [a for a in range(rank) if a not in axes]
         kept = tf.gather(tf.shape(x), tf.constant(others, tf.int32))  # typed, as there may be none
         found = tf.reshape(tf.transpose(x, others + axes), tf.concat([kept, [-1]], 0))
-        initial = self.operation.initial
+        initial = getattr(self.operation, "initial", None)
         if initial is None:
             return found
         # A constant competes as well, and keeps what it wins.
