@@ -21,7 +21,14 @@ from tf_lrp.tensorflow_internals import gradient_registry
 @pytest.fixture(scope="module")
 def model():
     keras.utils.set_random_seed(0)
-    layers = [L.Conv2D(4, 3), L.BatchNormalization(), L.ReLU(), L.MaxPooling2D(), L.Flatten(), L.Dense(3, activation="softmax")]
+    layers = [
+        L.Conv2D(4, 3, name="conv"),
+        L.BatchNormalization(),
+        L.ReLU(),
+        L.MaxPooling2D(),
+        L.Flatten(),
+        L.Dense(3, activation="softmax"),
+    ]
     return keras.Sequential([keras.Input((8, 8, 3)), *layers])
 
 
@@ -88,7 +95,7 @@ def test_copies_of_an_analyzer(model, x, how):
     analyzer.batch_size = 1
     copied = _COPIES[how](analyzer)
     assert (copied.batch_size, copied.preset.to_json()) == (1, preset.to_json())
-    np.testing.assert_allclose(copied.analyze(x, layers=["conv2d"])["conv2d"], analyzer.analyze(x, layers=["conv2d"])["conv2d"])
+    np.testing.assert_allclose(copied.analyze(x, layers=["conv"])["conv"], analyzer.analyze(x, layers=["conv"])["conv"])
     assert copied.twin.inputs[0].name == "seen"
 
 
