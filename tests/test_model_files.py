@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers as L
+from PIL import Image
 
 from tf_lrp import classifier, model_files
 
@@ -75,3 +76,13 @@ def test_other_files_are_left_to_keras(model, tmp_path):
     (tmp_path / "broken.keras").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"broken\.keras"):
         classifier.load_model(str(tmp_path / "broken.keras"))
+
+
+def test_models_in_hdf5_are_no_pictures(model, tmp_path):
+    Image.init()  # Pillow has a name for HDF5, once all its formats are there
+    path = tmp_path / "model.h5"
+    model.save(path)
+    assert len(classifier.load_model(str(path))[0].layers) == len(model.layers)
+    Image.new("RGB", (4, 4)).save(tmp_path / "picture.png")
+    with pytest.raises(ValueError, match="is a picture"):
+        classifier.load_model(str(tmp_path / "picture.png"))

@@ -142,7 +142,7 @@ def _check_kind(model):
         )
     if path.is_dir():
         raise ValueError(f"{model!r} is a folder, and no Keras model. {wanted}")
-    if path.is_file():
+    if path.is_file() and not model_files.is_archive(path):  # Pillow takes every HDF5 file for a picture
         try:
             with Image.open(path) as picture:
                 raise ValueError(
@@ -151,8 +151,8 @@ def _check_kind(model):
                 )
         except (UnidentifiedImageError, Image.DecompressionBombError, OSError):
             pass
-        if not is_file_name(model):
-            raise ValueError(f"{model!r} is no Keras model by its name. {wanted}")
+    if path.is_file() and not is_file_name(model):
+        raise ValueError(f"{model!r} is no Keras model by its name. {wanted}")
 
 
 def _network_of(path, weights):

@@ -42,6 +42,11 @@ def load_model(path):
         return keras.models.load_model(copy, compile=False)
 
 
+def is_archive(path):
+    """Whether a file is of a format in which Keras writes models: HDF5 or zip."""
+    return h5py.is_hdf5(path) or zipfile.is_zipfile(path)
+
+
 def _configuration(path):
     """The model's configuration as JSON; "" if there is none."""
     if zipfile.is_zipfile(path):
