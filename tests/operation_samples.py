@@ -10,7 +10,7 @@ from keras import layers as L
 from keras import ops as O
 
 from tf_lrp import keras_internals as K
-from tf_lrp.twins.activation import TRAINING_LAYERS
+from tf_lrp.twins.identities import TRAINING_LAYERS
 
 
 @dataclass(frozen=True)
@@ -365,6 +365,17 @@ SAMPLES |= {f"layer {c.__name__}": _images(_only_in_training(c)) for c in _OF_PI
 SAMPLES |= {
     "layer SpatialDropout1D": Sample(((4, 3),), L.SpatialDropout1D(0.2), 1),
     "layer SpatialDropout3D": Sample(((2, 2, 2, 2),), L.SpatialDropout3D(0.2), 1),
+}
+SAMPLES |= {
+    "logaddexp": Sample(((4,), (4,)), lambda x, y: O.logaddexp(x, y)),
+    "logaddexp2": Sample(((4,), (4,)), lambda x, y: O.logaddexp2(x, y)),
+    "ldexp": Sample(((4,),), lambda x: O.ldexp(x, np.array([1, 2, 0, 3]))),
+    "logsumexp": Sample(((5, 3),), lambda x: O.logsumexp(x, axis=1)),
+    "median": Sample(((5, 3),), lambda x: O.median(x, axis=1)),
+    "percentile": Sample(((5, 3),), lambda x: O.percentile(x, 30.0, axis=1)),
+    "quantile": Sample(((5, 3),), lambda x: O.quantile(x, 0.3, axis=1)),
+    "select": Sample(((5, 3),), lambda x: O.select([x > 0], [x], 0.5)),
+    "nextafter": Sample(((4,),), lambda x: O.nextafter(x, np.float32(9))),
 }
 _BY_NAME = {name.replace("_", ""): name for name in SAMPLES}
 for _class in K.ELEMENTWISE_FUNCTIONS:
