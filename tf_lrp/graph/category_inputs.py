@@ -132,7 +132,7 @@ def _lookups(graph, built):
     found = []
     for node, taken in zip(graph.nodes, built.taken, strict=True):
         layer = layer_of(node.operation)
-        if isinstance(layer, L.Embedding):
+        if isinstance(layer, L.Embedding) and node.affine is None and not node.kwargs.get("reverse"):
             takes, allowed = _whole_numbers(layer.input_dim), f"whole numbers from 0 to {layer.input_dim - 1}"
         elif isinstance(layer, L.CategoryEncoding) and layer.output_mode != "one_hot":
             takes, allowed = _whole_numbers(np.inf), "whole numbers from 0"  # it leaves out those beyond its last category
