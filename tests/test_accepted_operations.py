@@ -122,9 +122,8 @@ def test_every_registered_class_has_a_sample():
                 nodes += unroll_cell(node.operation, node.inputs[0]).nodes
         seen |= {type(node.operation) for node in nodes}
     conversions = set(K.CONVERSIONS)  # leave no node where the type stays the same
-    own = {
-        c: made for c, made in {**_TWIN_OF_LAYER, **_AFFINE_OF_LAYER}.items() if c.__module__.startswith(("keras", "tf_lrp"))
-    }
+    registered = {**_TWIN_OF_LAYER, **_AFFINE_OF_LAYER}
+    own = {c: made for c, made in registered.items() if c.__module__.startswith(("keras", "tf_lrp"))}
     elsewhere = {c for c, made in own.items() if made.__module__ in _SAMPLED_ELSEWHERE or made is PlacingTwin}
     missing = {c.__name__ for c in set(own) - seen - conversions - elsewhere}
     assert missing <= _BROKEN_IN_KERAS | _BASE_CLASSES | _OF_VECTORS
