@@ -41,19 +41,23 @@ def _graphs():
     return [o for o in gc.get_objects() if type(o).__name__ == "FuncGraph"]
 
 
+def _used_and_dropped(model, preset, x):
+    # A function of its own: AutoGraph reads the locals of its callers, and Python 3.11 keeps what it read until the frame ends.
+    analyzer = tf_lrp.Analyzer(model, preset)
+    analyzer.analyze(x, [[0, 1]] * len(x))
+    analyzer.conservation(x)
+    tf.function(lambda t: analyzer(t))(x)
+    return [weakref.ref(analyzer), weakref.ref(analyzer.twin), *map(weakref.ref, analyzer.twin.layers)]
+
+
 def test_nothing_is_left_of_dropped_analyzers(model, x):
     tf_lrp.Analyzer(model, "epsilon").analyze(x)
     gc.collect()
     entries, graphs = len(gradient_registry.list()), len(_graphs())
     for preset in ("epsilon", "cmp_a2_flat") * 2:
-        analyzer = tf_lrp.Analyzer(model, preset)
-        analyzer.analyze(x, [[0, 1]] * len(x))
-        analyzer.conservation(x)
-        tf.function(lambda t, analyzer=analyzer: analyzer(t))(x)
-        left = [weakref.ref(analyzer), weakref.ref(analyzer.twin), *map(weakref.ref, analyzer.twin.layers)]
-        del analyzer
+        references = _used_and_dropped(model, preset, x)
         gc.collect()
-        assert all(reference() is None for reference in left)
+        assert all(reference() is None for reference in references)
     assert len(gradient_registry.list()) == entries
     assert len(_graphs()) == graphs
 
