@@ -8,7 +8,8 @@ FLOOR := .venv-floor
 OLDEST := $(shell grep -oE '"(tensorflow|keras)>=[0-9.]+"' setup.py | sed -E 's/>=([0-9.]+)"/==\1.*"/')
 
 # Tests of float32 numbers, which depend on the kernels that TensorFlow takes.
-NUMBERS := tests/test_processors.py tests/test_explicit.py tests/test_pooling.py tests/test_golden_innvestigate.py
+NUMBERS := tests/networks/test_processors.py tests/export/test_explicit.py tests/twins/test_pooling.py \
+	tests/golden/test_golden_innvestigate.py
 
 .PHONY: demo test test-onednn test-floor lint clean
 

@@ -14,7 +14,8 @@ setup(
     long_description=(Path(__file__).parent / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
-    packages=find_packages(include=["tf_lrp", "tf_lrp.*"]),
+    packages=[*find_packages(include=["tf_lrp", "tf_lrp.*"]), "tf_lrp.model_zoo"],
+    package_dir={"tf_lrp.model_zoo": "model_zoo"},
     package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
     install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich", "filelock"],
     extras_require={

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
-from keras import layers as L
-from keras import ops
+from keras import layers, ops
 
 SEED = 5
 NAMESPACES = ("image", "linalg", "nn", "numpy")
@@ -41,7 +40,7 @@ def public_functions():
 
 def public_layers():
     """The names of the layers in keras.layers."""
-    return sorted(n for n, c in vars(L).items() if inspect.isclass(c) and issubclass(c, L.Layer))
+    return sorted(n for n, c in vars(layers).items() if inspect.isclass(c) and issubclass(c, layers.Layer))
 
 
 # -- functions: each example maps a tensor (N, 4, 6) of numbers of both signs -------------------------------------------
@@ -294,7 +293,7 @@ TABLE, IMAGE, SERIES, VOLUME = (6,), (8, 8, 3), (7, 4), (6, 6, 6, 2)
 
 
 def _layers(names, shape, *args, **options):
-    return {name: (lambda name=name: getattr(L, name)(*args, **options), shape) for name in names.split()}
+    return {name: (lambda name=name: getattr(layers, name)(*args, **options), shape) for name in names.split()}
 
 
 def _by_rank(name, *args, ranks=(1, 2, 3), **options):
@@ -309,31 +308,31 @@ LAYERS = {
         "LayerNormalization BatchNormalization",
         TABLE,
     ),
-    "GroupNormalization": (lambda: L.GroupNormalization(3), TABLE),
-    "Normalization": (lambda: L.Normalization(mean=[0.1] * 6, variance=[2.0] * 6), TABLE),
-    "SpectralNormalization": (lambda: L.SpectralNormalization(L.Dense(3)), TABLE),
-    "Activation": (lambda: L.Activation("tanh"), TABLE),
-    "Dense": (lambda: L.Dense(3), TABLE),
-    "EinsumDense": (lambda: L.EinsumDense("ab,bc->ac", output_shape=3, bias_axes="c"), TABLE),
-    "Rescaling": (lambda: L.Rescaling(0.5, 0.1), TABLE),
-    "Reshape": (lambda: L.Reshape((2, 3)), TABLE),
-    "RepeatVector": (lambda: L.RepeatVector(3), TABLE),
-    "Permute": (lambda: L.Permute((2, 1)), SERIES),
-    "Lambda": (lambda: L.Lambda(lambda t: ops.tanh(t)), TABLE),
-    "Masking": (lambda: L.Masking(), SERIES),
+    "GroupNormalization": (lambda: layers.GroupNormalization(3), TABLE),
+    "Normalization": (lambda: layers.Normalization(mean=[0.1] * 6, variance=[2.0] * 6), TABLE),
+    "SpectralNormalization": (lambda: layers.SpectralNormalization(layers.Dense(3)), TABLE),
+    "Activation": (lambda: layers.Activation("tanh"), TABLE),
+    "Dense": (lambda: layers.Dense(3), TABLE),
+    "EinsumDense": (lambda: layers.EinsumDense("ab,bc->ac", output_shape=3, bias_axes="c"), TABLE),
+    "Rescaling": (lambda: layers.Rescaling(0.5, 0.1), TABLE),
+    "Reshape": (lambda: layers.Reshape((2, 3)), TABLE),
+    "RepeatVector": (lambda: layers.RepeatVector(3), TABLE),
+    "Permute": (lambda: layers.Permute((2, 1)), SERIES),
+    "Lambda": (lambda: layers.Lambda(lambda t: ops.tanh(t)), TABLE),
+    "Masking": (lambda: layers.Masking(), SERIES),
     "Layer": (None, ""),
     "Wrapper": (None, ""),
     "InputLayer": (None, TABLE),
     **_layers("Add Subtract Multiply Average Maximum Minimum Concatenate", [TABLE, TABLE]),
-    "Dot": (lambda: L.Dot(1), [TABLE, TABLE]),
+    "Dot": (lambda: layers.Dot(1), [TABLE, TABLE]),
     **_layers("Attention AdditiveAttention", [SERIES, SERIES]),
-    "MultiHeadAttention": (lambda: L.MultiHeadAttention(2, 3), [SERIES, SERIES]),
-    "GroupQueryAttention": (lambda: L.GroupQueryAttention(3, 4, 2), [SERIES, SERIES]),
-    "Embedding": (lambda: L.Embedding(9, 4), "tokens"),
-    "ReversibleEmbedding": (lambda: L.ReversibleEmbedding(9, 4), "tokens"),
+    "MultiHeadAttention": (lambda: layers.MultiHeadAttention(2, 3), [SERIES, SERIES]),
+    "GroupQueryAttention": (lambda: layers.GroupQueryAttention(3, 4, 2), [SERIES, SERIES]),
+    "Embedding": (lambda: layers.Embedding(9, 4), "tokens"),
+    "ReversibleEmbedding": (lambda: layers.ReversibleEmbedding(9, 4), "tokens"),
     **_by_rank("Conv", 3, 2),
     **{
-        f"Conv{n}DTranspose": (lambda n=n: getattr(L, f"Conv{n}DTranspose")(3, 2), shape)
+        f"Conv{n}DTranspose": (lambda n=n: getattr(layers, f"Conv{n}DTranspose")(3, 2), shape)
         for n, shape in ((1, SERIES), (2, IMAGE), (3, VOLUME))
     },
     **_by_rank("SeparableConv", 3, 2, ranks=(1, 2)),
@@ -351,23 +350,23 @@ LAYERS = {
     **_by_rank("ZeroPadding"),
     **_by_rank("Cropping"),
     **{
-        f"SpatialDropout{n}D": (lambda n=n: getattr(L, f"SpatialDropout{n}D")(0.3), s)
+        f"SpatialDropout{n}D": (lambda n=n: getattr(layers, f"SpatialDropout{n}D")(0.3), s)
         for n, s in ((1, SERIES), (2, IMAGE), (3, VOLUME))
     },
     **_layers("LSTM GRU SimpleRNN", SERIES, 3),
-    "ConvLSTM1D": (lambda: L.ConvLSTM1D(2, 2), (3, 7, 4)),
-    "ConvLSTM2D": (lambda: L.ConvLSTM2D(2, 2), (3, 5, 5, 2)),
-    "ConvLSTM3D": (lambda: L.ConvLSTM3D(2, 2), (3, 4, 4, 4, 2)),
-    **{f"{n}Cell": (lambda n=n: L.RNN(getattr(L, f"{n}Cell")(3)), SERIES) for n in ("LSTM", "GRU", "SimpleRNN")},
-    "RNN": (lambda: L.RNN(L.GRUCell(3)), SERIES),
-    "StackedRNNCells": (lambda: L.RNN(L.StackedRNNCells([L.GRUCell(3), L.LSTMCell(2)])), SERIES),
-    "Bidirectional": (lambda: L.Bidirectional(L.LSTM(3)), SERIES),
-    "TimeDistributed": (lambda: L.TimeDistributed(L.Dense(3)), SERIES),
+    "ConvLSTM1D": (lambda: layers.ConvLSTM1D(2, 2), (3, 7, 4)),
+    "ConvLSTM2D": (lambda: layers.ConvLSTM2D(2, 2), (3, 5, 5, 2)),
+    "ConvLSTM3D": (lambda: layers.ConvLSTM3D(2, 2), (3, 4, 4, 4, 2)),
+    **{f"{n}Cell": (lambda n=n: layers.RNN(getattr(layers, f"{n}Cell")(3)), SERIES) for n in ("LSTM", "GRU", "SimpleRNN")},
+    "RNN": (lambda: layers.RNN(layers.GRUCell(3)), SERIES),
+    "StackedRNNCells": (lambda: layers.RNN(layers.StackedRNNCells([layers.GRUCell(3), layers.LSTMCell(2)])), SERIES),
+    "Bidirectional": (lambda: layers.Bidirectional(layers.LSTM(3)), SERIES),
+    "TimeDistributed": (lambda: layers.TimeDistributed(layers.Dense(3)), SERIES),
     # pictures and sounds
-    "Resizing": (lambda: L.Resizing(5, 6, interpolation="nearest"), IMAGE),
-    "CenterCrop": (lambda: L.CenterCrop(5, 6), IMAGE),
-    "RandomCrop": (lambda: L.RandomCrop(8, 8), IMAGE),
-    "Solarization": (lambda: L.Solarization(), IMAGE),
+    "Resizing": (lambda: layers.Resizing(5, 6, interpolation="nearest"), IMAGE),
+    "CenterCrop": (lambda: layers.CenterCrop(5, 6), IMAGE),
+    "RandomCrop": (lambda: layers.RandomCrop(8, 8), IMAGE),
+    "Solarization": (lambda: layers.Solarization(), IMAGE),
     **_layers(
         "AugMix AutoContrast CutMix Equalization MixUp RandAugment RandomGrayscale RandomHue RandomPerspective RandomErasing "
         "ContrastLimitedAdaptiveHistogramEqualization RandomElasticTransform RandomGaussianBlur RandomColorJitter RandomInvert "
@@ -380,24 +379,24 @@ LAYERS = {
         IMAGE,
         0.2,
     ),
-    "RandomHue": (lambda: L.RandomHue(0.2), IMAGE),
-    "RandomPosterization": (lambda: L.RandomPosterization(4), IMAGE),
-    "RandomTranslation": (lambda: L.RandomTranslation(0.2, 0.2), IMAGE),
-    "MaxNumBoundingBoxes": (lambda: L.MaxNumBoundingBoxes(3, bounding_box_format="xyxy"), IMAGE),
-    "Pipeline": (lambda: L.Pipeline([L.RandomFlip(), L.AutoContrast()]), IMAGE),
+    "RandomHue": (lambda: layers.RandomHue(0.2), IMAGE),
+    "RandomPosterization": (lambda: layers.RandomPosterization(4), IMAGE),
+    "RandomTranslation": (lambda: layers.RandomTranslation(0.2, 0.2), IMAGE),
+    "MaxNumBoundingBoxes": (lambda: layers.MaxNumBoundingBoxes(3, bounding_box_format="xyxy"), IMAGE),
+    "Pipeline": (lambda: layers.Pipeline([layers.RandomFlip(), layers.AutoContrast()]), IMAGE),
     "MelSpectrogram": (
-        lambda: L.MelSpectrogram(fft_length=16, sequence_stride=8, num_mel_bins=4, sampling_rate=100, min_freq=1),
+        lambda: layers.MelSpectrogram(fft_length=16, sequence_stride=8, num_mel_bins=4, sampling_rate=100, min_freq=1),
         (64,),
     ),
-    "STFTSpectrogram": (lambda: L.STFTSpectrogram(mode="psd", frame_length=8, frame_step=4, fft_length=8), (32, 1)),
+    "STFTSpectrogram": (lambda: layers.STFTSpectrogram(mode="psd", frame_length=8, frame_step=4, fft_length=8), (32, 1)),
     # categories and texts
-    "CategoryEncoding": (lambda: L.CategoryEncoding(9, output_mode="one_hot"), "categories"),
-    "IntegerLookup": (lambda: L.IntegerLookup(vocabulary=list(range(9)), output_mode="one_hot"), "categories"),
-    "Hashing": (lambda: L.Hashing(9, output_mode="one_hot"), "categories"),
-    "HashedCrossing": (lambda: L.HashedCrossing(9, output_mode="one_hot"), ["categories", "categories"]),
-    "Discretization": (lambda: L.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"), (1,)),
-    "StringLookup": (lambda: L.StringLookup(vocabulary=["a", "b"], output_mode="one_hot"), "strings"),
-    "TextVectorization": (lambda: L.TextVectorization(vocabulary=["a", "b"], output_mode="multi_hot"), "strings"),
+    "CategoryEncoding": (lambda: layers.CategoryEncoding(9, output_mode="one_hot"), "categories"),
+    "IntegerLookup": (lambda: layers.IntegerLookup(vocabulary=list(range(9)), output_mode="one_hot"), "categories"),
+    "Hashing": (lambda: layers.Hashing(9, output_mode="one_hot"), "categories"),
+    "HashedCrossing": (lambda: layers.HashedCrossing(9, output_mode="one_hot"), ["categories", "categories"]),
+    "Discretization": (lambda: layers.Discretization(bin_boundaries=[-1.0, 0.0, 1.0], output_mode="one_hot"), (1,)),
+    "StringLookup": (lambda: layers.StringLookup(vocabulary=["a", "b"], output_mode="one_hot"), "strings"),
+    "TextVectorization": (lambda: layers.TextVectorization(vocabulary=["a", "b"], output_mode="multi_hot"), "strings"),
     # layers of other libraries and formats
     **dict.fromkeys(("FlaxLayer", "JaxLayer", "TFSMLayer", "TorchModuleWrapper"), (None, "")),
 }
@@ -406,7 +405,7 @@ LAYERS = {
 # -- what is made of them -----------------------------------------------------------------------------------------------
 
 
-class Example(L.Layer):
+class Example(layers.Layer):
     """A layer whose call is a function."""
 
     def __init__(self, function, name):
@@ -435,8 +434,8 @@ def model_of_layer(name, batch_size=None, in_layer=True):
 
 
 def _with_head(inputs, h):
-    h = L.Flatten()(h) if len(h.shape) > 2 else h
-    model = keras.Model(inputs, L.Dense(2)(h) if h.shape[-1] is not None else h)
+    h = layers.Flatten()(h) if len(h.shape) > 2 else h
+    model = keras.Model(inputs, layers.Dense(2)(h) if h.shape[-1] is not None else h)
     rng = np.random.default_rng(SEED)
     for weight in model.trainable_weights:
         weight.assign(rng.normal(size=weight.shape) * 0.5)

@@ -29,14 +29,17 @@ def measure(count, size, batch, format):
     """Explains ``count`` pictures in this process; prints a JSON line of what it took."""
     import keras
     import tensorflow as tf
-    from keras import layers as L
 
     import tf_lrp
     import tf_lrp.data
 
     keras.utils.set_random_seed(0)
-    layers = [L.Conv2D(16, 3, activation="relu"), L.MaxPooling2D(), L.Conv2D(32, 3, activation="relu")]
-    layers += [L.GlobalAveragePooling2D(), L.Dense(10)]
+    layers = [
+        keras.layers.Conv2D(16, 3, activation="relu"),
+        keras.layers.MaxPooling2D(),
+        keras.layers.Conv2D(32, 3, activation="relu"),
+    ]
+    layers += [keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(10)]
     analyzer = tf_lrp.Analyzer(keras.Sequential([keras.Input((size, size, 3)), *layers]), "cmp_a2_flat")
 
     def picture(n):

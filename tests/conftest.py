@@ -4,8 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+from locations import ROOT
 
-SHARED = Path(__file__).resolve().parents[2] / "shared"
+SHARED = ROOT.parent / "shared"
 
 
 def _folder(variable, default):

@@ -2,7 +2,7 @@
 
 import keras
 import numpy as np
-from keras import layers as L
+from keras import layers
 
 
 def randomize(model, seed=0):
@@ -11,10 +11,10 @@ def randomize(model, seed=0):
     for layer in model.layers:
         if isinstance(layer, keras.Model):
             randomize(layer, seed + 1)
-        elif isinstance(layer, L.BatchNormalization):
+        elif isinstance(layer, layers.BatchNormalization):
             *others, variance = layer.get_weights()
             layer.set_weights([rng.uniform(-1, 1, w.shape) for w in others] + [rng.uniform(0.5, 2, variance.shape)])
-        elif layer.weights and not isinstance(layer, L.Normalization):
+        elif layer.weights and not isinstance(layer, layers.Normalization):
             layer.set_weights([rng.normal(size=w.shape) for w in layer.get_weights()])
     return model
 
@@ -22,14 +22,14 @@ def randomize(model, seed=0):
 def convnet(size=8, classes=5, activation=None, dtype="float32"):
     """conv - relu - max-pool - conv - batch norm - relu - average pool - dense."""
     inputs = keras.Input((size, size, 3), name="picture", dtype=dtype)
-    h = L.Conv2D(4, 3, padding="same", activation="relu", name="conv1", dtype=dtype)(inputs)
-    h = L.MaxPooling2D(2, name="pool1", dtype=dtype)(h)
-    h = L.Conv2D(6, 3, use_bias=False, name="conv2", dtype=dtype)(h)
-    h = L.BatchNormalization(name="bn2", dtype=dtype)(h)
-    h = L.ReLU(name="relu2", dtype=dtype)(h)
-    h = L.GlobalAveragePooling2D(name="pool2", dtype=dtype)(h)
+    h = layers.Conv2D(4, 3, padding="same", activation="relu", name="conv1", dtype=dtype)(inputs)
+    h = layers.MaxPooling2D(2, name="pool1", dtype=dtype)(h)
+    h = layers.Conv2D(6, 3, use_bias=False, name="conv2", dtype=dtype)(h)
+    h = layers.BatchNormalization(name="bn2", dtype=dtype)(h)
+    h = layers.ReLU(name="relu2", dtype=dtype)(h)
+    h = layers.GlobalAveragePooling2D(name="pool2", dtype=dtype)(h)
     return randomize(
-        keras.Model(inputs, L.Dense(classes, activation=activation, name="scores", dtype=dtype)(h), name="convnet")
+        keras.Model(inputs, layers.Dense(classes, activation=activation, name="scores", dtype=dtype)(h), name="convnet")
     )
 
 
@@ -38,7 +38,7 @@ def without_biases(model):
     for layer in model.layers:
         if getattr(layer, "use_bias", False):
             layer.bias.assign(0 * layer.bias)
-        if isinstance(layer, L.BatchNormalization):
+        if isinstance(layer, layers.BatchNormalization):
             layer.moving_mean.assign(0 * layer.moving_mean)
             layer.beta.assign(0 * layer.beta)
     return model

@@ -3,8 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from keras import layers as L
-from keras import ops
+from keras import layers, ops
 from small_models import convnet, pictures, randomize
 
 import tf_lrp
@@ -15,12 +14,12 @@ from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Stop, Unified, Uniform
 
 def padded(dtype="float64"):
     inputs = keras.Input((8, 8, 3), dtype=dtype)
-    h = L.ZeroPadding2D(2, name="pad", dtype=dtype)(inputs)
-    h = L.Conv2D(4, 3, activation="relu", name="conv", dtype=dtype)(h)
-    s = L.Conv2D(4, 1, name="short", dtype=dtype)(h)
-    h = L.BatchNormalization(name="bn", dtype=dtype)(h + s)
-    h = L.GlobalAveragePooling2D(dtype=dtype)(L.ReLU(dtype=dtype)(h))
-    return randomize(keras.Model(inputs, L.Dense(4, name="fc", dtype=dtype)(h)))
+    h = layers.ZeroPadding2D(2, name="pad", dtype=dtype)(inputs)
+    h = layers.Conv2D(4, 3, activation="relu", name="conv", dtype=dtype)(h)
+    s = layers.Conv2D(4, 1, name="short", dtype=dtype)(h)
+    h = layers.BatchNormalization(name="bn", dtype=dtype)(h + s)
+    h = layers.GlobalAveragePooling2D(dtype=dtype)(layers.ReLU(dtype=dtype)(h))
+    return randomize(keras.Model(inputs, layers.Dense(4, name="fc", dtype=dtype)(h)))
 
 
 @pytest.mark.parametrize("preset", presets.names())
@@ -53,7 +52,7 @@ def test_what_is_kept_is_named():
 
 def test_the_balance_of_a_dense_layer_by_hand():
     inputs = keras.Input((2,), dtype="float64")
-    model = keras.Model(inputs, L.Dense(1, name="fc", dtype="float64")(inputs))
+    model = keras.Model(inputs, layers.Dense(1, name="fc", dtype="float64")(inputs))
     model.get_layer("fc").set_weights([np.array([[2.0], [3.0]]), np.array([5.0])])
     balance = tf_lrp.Analyzer(model, Epsilon(10.0)).conservation(np.array([[1.0, 1.0]]))
     (layer,) = balance.layers
@@ -105,7 +104,7 @@ def closed(model, preset, x, explained=True, **options):
 def dense_network(*sizes, seed=0):
     x = h = keras.Input((sizes[0],), dtype="float64")
     for n, size in enumerate(sizes[1:], 1):
-        h = L.Dense(size, activation="relu" if n < len(sizes) - 1 else None, dtype="float64", name=f"d{n}")(h)
+        h = layers.Dense(size, activation="relu" if n < len(sizes) - 1 else None, dtype="float64", name=f"d{n}")(h)
     return randomize(keras.Model(x, h), seed)
 
 
@@ -145,7 +144,7 @@ def test_a_bias_factor_by_hand(factor):
 def single(rule, weights, x, bias=(0.0,)):
     """The balance of one dense layer with one output."""
     inputs = keras.Input((len(weights),), dtype="float64")
-    model = keras.Model(inputs, L.Dense(1, name="d", dtype="float64")(inputs))
+    model = keras.Model(inputs, layers.Dense(1, name="d", dtype="float64")(inputs))
     model.get_layer("d").set_weights([np.array(weights)[:, None], np.array(bias)])
     return closed(model, rule, np.array([x]), explained=False, neuron_selection=np.array([[10.0]]))
 
@@ -170,9 +169,9 @@ def test_what_has_nothing_to_share_by_is_no_stabilizers_affair():
 def test_a_black_picture():
     """Alpha-beta without a single contribution: what is lost is neither a bias's nor a stabilizer's."""
     x = keras.Input((1, 1, 3), dtype="float64")
-    h = L.Conv2D(4, 1, use_bias=False, activation="relu", dtype="float64")(x)
-    h = L.Conv2D(4, 3, padding="same", activation="relu", dtype="float64")(h)
-    model = randomize(keras.Model(x, L.Dense(3, use_bias=False, dtype="float64")(L.Flatten(dtype="float64")(h))))
+    h = layers.Conv2D(4, 1, use_bias=False, activation="relu", dtype="float64")(x)
+    h = layers.Conv2D(4, 3, padding="same", activation="relu", dtype="float64")(h)
+    model = randomize(keras.Model(x, layers.Dense(3, use_bias=False, dtype="float64")(layers.Flatten(dtype="float64")(h))))
     balance = closed(model, AlphaBeta(2, 1, stabilizer=0.0), np.zeros((1, 1, 1, 3)))
     assert balance.output > 0.1 and balance.input == 0
     assert balance.bias + balance.zero_denominator == pytest.approx(balance.output)
@@ -181,9 +180,9 @@ def test_a_black_picture():
 
 def test_what_a_stop_took():
     x = keras.Input((4,), dtype="float64")
-    branches = [L.Dense(3, name=name, dtype="float64")(x) for name in "ab"]
-    h = L.Concatenate(name="both", dtype="float64")(branches)
-    model = randomize(keras.Model(x, L.Dense(2, use_bias=False, dtype="float64")(h)))
+    branches = [layers.Dense(3, name=name, dtype="float64")(x) for name in "ab"]
+    h = layers.Concatenate(name="both", dtype="float64")(branches)
+    model = randomize(keras.Model(x, layers.Dense(2, use_bias=False, dtype="float64")(h)))
     inputs = np.random.default_rng(1).normal(size=(2, 4))
     balance = closed(model, tf_lrp.Preset([(select.name("b"), Stop()), (select.all(), ZRule())]), inputs)
     by_name = {layer.name: layer for layer in balance.layers}
@@ -199,19 +198,19 @@ def test_what_a_stop_took():
 def test_what_comparisons_and_places_took():
     x = keras.Input((4,), dtype="float64")
     largest = ops.cast(ops.one_hot(ops.argmax(x, axis=-1), 4), "float64")
-    only = randomize(keras.Model(x, L.Dense(2, use_bias=False, dtype="float64")(largest)))
+    only = randomize(keras.Model(x, layers.Dense(2, use_bias=False, dtype="float64")(largest)))
     inputs = np.random.default_rng(1).normal(size=(2, 4))
     balance = closed(only, "z", inputs)
     assert kept(balance) == pytest.approx({"stopped": balance.output}) and balance.input == 0
-    partly = L.Add(dtype="float64")([x, ops.cast(x > 0, "float64")])
-    partly = randomize(keras.Model(x, L.Dense(2, use_bias=False, dtype="float64")(partly)))
+    partly = layers.Add(dtype="float64")([x, ops.cast(x > 0, "float64")])
+    partly = randomize(keras.Model(x, layers.Dense(2, use_bias=False, dtype="float64")(partly)))
     balance = closed(partly, "z", inputs)
     assert set(kept(balance)) == {"stopped"} and balance.input != 0
 
 
 FILLED = [
     (lambda x: ops.pad(x, [[0, 0], [1, 1], [0, 0]], constant_values=2), "padding"),
-    (lambda x: L.ZeroPadding1D(1, dtype="float64")(x), "padding"),
+    (lambda x: layers.ZeroPadding1D(1, dtype="float64")(x), "padding"),
     (lambda x: ops.where(x > 0, x, 2.0), "bias"),
     (lambda x: ops.add(x, keras.Variable(np.array([[1.0, -2.0]]), dtype="float64")), "bias"),
 ]
@@ -220,8 +219,8 @@ FILLED = [
 @pytest.mark.parametrize(("fill", "cause"), FILLED)
 def test_what_constants_took(fill, cause):
     x = keras.Input((3, 2), dtype="float64")
-    h = L.Flatten(dtype="float64")(fill(x))
-    model = randomize(keras.Model(x, L.Dense(2, use_bias=False, name="d", dtype="float64")(h)))
+    h = layers.Flatten(dtype="float64")(fill(x))
+    model = randomize(keras.Model(x, layers.Dense(2, use_bias=False, name="d", dtype="float64")(h)))
     # The flat rule gives zeros a share as well.
     assert set(kept(closed(model, Flat(), np.random.default_rng(1).normal(size=(2, 3, 2))))) == {cause}
 
@@ -242,9 +241,9 @@ def test_a_learned_constant_that_is_subtracted(constant_first):
 def test_a_recurrent_layer_says_what_took_what():
     def network(**options):
         x = keras.Input((4, 3), dtype="float64")
-        h = L.Masking(dtype="float64")(x)
-        h = L.SimpleRNN(5, return_sequences=True, zero_output_for_mask=True, dtype="float64", name="rnn", **options)(h)
-        return randomize(keras.Model(x, L.Dense(2, use_bias=False, dtype="float64")(L.Flatten(dtype="float64")(h))))
+        h = layers.Masking(dtype="float64")(x)
+        h = layers.SimpleRNN(5, return_sequences=True, zero_output_for_mask=True, dtype="float64", name="rnn", **options)(h)
+        return randomize(keras.Model(x, layers.Dense(2, use_bias=False, dtype="float64")(layers.Flatten(dtype="float64")(h))))
 
     x = np.random.default_rng(3).normal(size=(2, 4, 3))
     x[0, 1], x[1, 3] = 0, 0  # masked
@@ -259,7 +258,7 @@ def test_a_recurrent_layer_says_what_took_what():
 
 def test_one_step_of_a_recurrent_layer_is_a_dense_layer():
     x = keras.Input((1, 3), dtype="float64")
-    layer = L.SimpleRNN(2, activation=None, dtype="float64")
+    layer = layers.SimpleRNN(2, activation=None, dtype="float64")
     recurrent = keras.Model(x, layer(x))
     dense = dense_network(3, 2)
     recurrent.set_weights([dense.weights[0], np.ones((2, 2)), dense.weights[1]])

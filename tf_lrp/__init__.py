@@ -12,10 +12,10 @@ _HOMES = {
     "model_wo_output_activation": "innvestigate",
     "model_wo_softmax": "innvestigate",
     "Preset": "presets",
-    "Stabilizer": "stabilizer",
+    "Stabilizer": "rules.stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
-    "register_rule": "preset_json",
+    "register_rule": "files.preset_json",
     "register_twin": "twins",
     "tune": "tuning",
     **{

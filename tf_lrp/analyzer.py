@@ -6,12 +6,15 @@ import warnings
 
 import tensorflow as tf
 
-from tf_lrp import conservation, neurons, preset_json, tables
-from tf_lrp.explainer import Explainer, output_names, propagate
+from tf_lrp import conservation
+from tf_lrp.explain import neurons
+from tf_lrp.explain.explainer import Explainer, output_names, propagate
+from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
-from tf_lrp.operations import Entries
+from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.messages import tables
 from tf_lrp.presets import as_preset
 
 

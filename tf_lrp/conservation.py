@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp import neurons, tables
+from tf_lrp.explain import neurons
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.operations import Entries
+from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.messages import tables
 from tf_lrp.twins import RecurrentTwin, StoppingTwin
 
 #: What keeps relevance -> its name in a table.
@@ -132,7 +133,7 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     Args:
         rewritten: `tf_lrp.graph.Rewritten`.
         target: position of the explained output.
-        start_mode: of the `tf_lrp.neurons.Selection`, one neuron per sample.
+        start_mode: of the `tf_lrp.explain.neurons.Selection`, one neuron per sample.
         inputs: flat list of input tensors.
         selected: values of the selection, or None.
 

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tf_lrp.names import meant
-from tf_lrp.sheet import as_image, grid
+from tf_lrp.messages.names import meant
+from tf_lrp.vision.image_grid import as_image, grid
 
 __all__ = ["channel_sum", "colormaps", "grid", "normalize", "overlay", "save", "to_rgb"]
 

@@ -14,10 +14,11 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 
-from tf_lrp import preset_json, select
 from tf_lrp import rules as R
+from tf_lrp import select
+from tf_lrp.files import preset_json
 from tf_lrp.graph.facts import Facts
-from tf_lrp.names import meant
+from tf_lrp.messages.names import meant
 
 #: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
 _POOLING_EPSILON = 1e-6

@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 
 from tf_lrp.graph.facts import Facts
-from tf_lrp.kinds import KINDS
+from tf_lrp.twins.kinds import KINDS
 
 #: How deeply selectors may be combined in JSON.
 _DEEPEST = 200

@@ -21,7 +21,7 @@ import tensorflow as tf
 class Target:
     """What is explained of an output (N, ...) of any rank."""
 
-    #: Of the `tf_lrp.neurons.Selection` that it becomes.
+    #: Of the `tf_lrp.explain.neurons.Selection` that it becomes.
     mode = ""
 
     def values(self, samples, shape, dtype):

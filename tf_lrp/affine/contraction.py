@@ -5,10 +5,10 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.convolution import transposed_convolution
-from tf_lrp.graph_safe import call_of
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.graph_safe import call_of
 
 
 class Contraction(Affine):
@@ -46,19 +46,19 @@ class Contraction(Affine):
         return call_of(self.layer)(*args, **kwargs)
 
 
-@affine_for(*K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
+@affine_for(*internals.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
 class Product(Contraction):
     """Matrix products."""
 
 
-@affine_for(*K.operation_classes("Conv"))
+@affine_for(*internals.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):
     """keras.ops.conv"""
 
     kinds = frozenset({"conv", "weights"})
 
 
-@affine_for(*K.operation_classes("ConvTranspose"))
+@affine_for(*internals.operation_classes("ConvTranspose"))
 class TransposedFunction(ConvolutionFunction):
     """keras.ops.conv_transpose"""
 
@@ -66,7 +66,7 @@ class TransposedFunction(ConvolutionFunction):
         return transposed_convolution(inputs, kernel, self.layer)
 
 
-@affine_for(*K.operation_classes("DepthwiseConv"))
+@affine_for(*internals.operation_classes("DepthwiseConv"))
 class DepthwiseFunction(Contraction):
     """keras.ops.depthwise_conv"""
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import layers as L
-from keras import ops
+from keras import layers, ops
 
 from tf_lrp.affine.base import Weighted, affine_for
 
@@ -34,7 +33,7 @@ class Convolution(Weighted):
         }
 
 
-@affine_for(L.Conv1D, L.Conv2D, L.Conv3D)
+@affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 class Conv(Convolution):
     """z = x * W + b, kernel (*size, inputs / groups, outputs)."""
 
@@ -67,7 +66,7 @@ class Conv(Convolution):
         return kernel * tf.transpose(tf.repeat(of_group, kernel.shape[-1] // groups, axis=0))
 
 
-@affine_for(L.DepthwiseConv1D, L.DepthwiseConv2D)
+@affine_for(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 class DepthwiseConv(Convolution):
     """Each channel by itself: kernel (*size, inputs, depth multiplier), outputs ordered by input channel."""
 
@@ -161,7 +160,7 @@ def transposed_convolution(x, kernel, layer):
     return ops.conv(x, turned, 1, "valid", data_format=layer.data_format, dilation_rate=dilations)
 
 
-@affine_for(L.Conv1DTranspose, L.Conv2DTranspose, L.Conv3DTranspose)
+@affine_for(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
 class ConvTranspose(Convolution):
     """A transposed convolution: kernel (*size, outputs, inputs)."""
 

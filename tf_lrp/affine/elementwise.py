@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import layers as L
-from keras import ops
+from keras import layers, ops
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.rules import Pass, ZRule
@@ -33,7 +32,7 @@ class ScaleShift(Affine):
         return kernel * x
 
 
-@affine_for(L.BatchNormalization)
+@affine_for(layers.BatchNormalization)
 class BatchNormalization(ScaleShift):
     """gamma (x - mean) / sqrt(variance + epsilon) + beta with the moving statistics."""
 
@@ -61,7 +60,7 @@ class BatchNormalization(ScaleShift):
         return [tf.reshape(v, shape) for v in self.channel_scale_and_shift(dtype)]
 
 
-@affine_for(L.Normalization)
+@affine_for(layers.Normalization)
 class Normalization(ScaleShift):
     """(x - mean) / sqrt(variance), or its inverse. Relevance passes: a pixel is the same pixel in other units."""
 
@@ -75,7 +74,7 @@ class Normalization(ScaleShift):
         return (deviation, mean) if layer.invert else (1 / deviation, -mean / deviation)
 
 
-@affine_for(L.Rescaling)
+@affine_for(layers.Rescaling)
 class Rescaling(ScaleShift):
     """scale * x + offset. Relevance passes, as through `Normalization`."""
 

@@ -7,10 +7,10 @@ import operator
 
 import keras
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import ZRule
 
 
@@ -52,19 +52,19 @@ class Sum(Affine):
         return tf.cast(self.learned[0], kernel.dtype) if self.learned else None
 
     def apply(self, inputs, kernel):
-        if isinstance(self.layer, L.Layer):
+        if isinstance(self.layer, layers.Layer):
             inputs = align(inputs)
         return functools.reduce(operator.add, [kernel[k] * x for k, x in enumerate(inputs)])
 
 
-@affine_for(L.Add, K.Add)
+@affine_for(layers.Add, internals.Add)
 class Add(Sum):
     """z = x_0 + x_1 + ..."""
 
     kinds = frozenset({"merge", "add"})
 
 
-@affine_for(L.Subtract, K.Subtract)
+@affine_for(layers.Subtract, internals.Subtract)
 class Subtract(Sum):
     """z = x_0 - x_1"""
 
@@ -78,7 +78,7 @@ class Subtract(Sum):
         return bias if bias is None or self.constant_first else -bias
 
 
-@affine_for(L.Average)
+@affine_for(layers.Average)
 class Mean(Sum):
     """z = (x_0 + ... + x_{n-1}) / n"""
 

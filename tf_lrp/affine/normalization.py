@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import layers as L
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import ZRule
 
 
@@ -25,7 +24,7 @@ class SampleNormalization(Affine):
         return tf.math.rsqrt(tf.math.reduce_variance(x, self._axes(x), keepdims=True) + self.layer.epsilon)
 
 
-@affine_for(L.LayerNormalization)
+@affine_for(keras.layers.LayerNormalization)
 class LayerNormalization(SampleNormalization):
     """Over the last axes: mean and deviation of each position's features."""
 
@@ -54,7 +53,7 @@ class LayerNormalization(SampleNormalization):
         return kernel * (x - tf.reduce_mean(x, self._axes(x), keepdims=True))
 
 
-@affine_for(*K.operation_classes("LayerNorm"))
+@affine_for(*internals.operation_classes("LayerNorm"))
 class LayerNormalizationFunction(LayerNormalization):
     """keras.ops.layer_normalization, whose gamma and beta are arguments."""
 
@@ -85,7 +84,7 @@ class _Parameters:
         self.epsilon = keras.config.epsilon() if operation.epsilon is None else operation.epsilon
 
 
-@affine_for(L.GroupNormalization)
+@affine_for(keras.layers.GroupNormalization)
 class GroupNormalization(SampleNormalization):
     """Over all positions and the features of one group."""
 

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from keras import layers as L
-from keras import ops
+from keras import layers, ops
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import ZRule
 
 
@@ -29,9 +28,9 @@ class Average(Affine):
 
 
 @affine_for(
-    L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
-    *K.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
-    *K.operation_classes("AveragePool", "Mean"),
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+    *internals.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
+    *internals.operation_classes("AveragePool", "Mean"),
 )  # fmt: skip
 class AveragePooling(Average):
     """The mean of each window; at padded borders the mean of what lies inside."""
@@ -39,21 +38,21 @@ class AveragePooling(Average):
     kinds = frozenset({"pooling", "average_pooling"})
 
 
-@affine_for(L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D)
+@affine_for(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
 class GlobalAveragePooling(Average):
     """The mean over all positions."""
 
     kinds = frozenset({"pooling", "average_pooling", "global_pooling"})
 
 
-@affine_for(*K.operation_classes("Sum", "Cumsum", "Trace"))
+@affine_for(*internals.operation_classes("Sum", "Cumsum", "Trace"))
 class AxisSum(Average):
     """The sum along axes."""
 
     kinds = frozenset({"merge", "add"})
 
 
-@affine_for(L.UpSampling2D, L.Resizing, *K.operation_classes("Resize"))
+@affine_for(layers.UpSampling2D, layers.Resizing, *internals.operation_classes("Resize"))
 class Interpolation(Average):
     """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 

@@ -144,8 +144,9 @@ def explain(
     """
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp import classifier, heatmap
-        from tf_lrp.pictures import Results, TooManyPixelsError, UnreadablePictureError, fit, read
+        from tf_lrp import heatmap
+        from tf_lrp.vision import classifier
+        from tf_lrp.vision.images import Results, TooManyPixelsError, UnreadablePictureError, fit, read
 
         check_folder(out)
 
@@ -209,7 +210,7 @@ class _Output:
     def write(self, path, picture, explained, i):
         """Writes the files of picture i of a batch; (the beginning of their names, their number)."""
         from tf_lrp import heatmap
-        from tf_lrp.pictures import as_seen
+        from tf_lrp.vision.images import as_seen
 
         relevance = explained.relevance[i]
         heat = heatmap.to_rgb(relevance, **self.colours)

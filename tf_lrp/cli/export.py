@@ -69,8 +69,8 @@ def export(
     """
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp import classifier
         from tf_lrp.analyzer import Analyzer
+        from tf_lrp.vision import classifier
 
         chosen, _ = preset_of(preset)
         network, names = classifier.load_model(model, weights)

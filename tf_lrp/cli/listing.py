@@ -57,8 +57,8 @@ def demo(
     """Explain pictures that come with tf-lrp, two classes each with three presets, in one picture."""
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp import demo as gallery
         from tf_lrp import heatmap
+        from tf_lrp.vision import demo as gallery
 
         heatmap.save(gallery.draw(), out)
     write_line(console_of(), f"wrote {out}")

@@ -63,8 +63,8 @@ def check_folder(path):
 
 def opened(model, data, weights, classes, preprocess, size):
     """(`classifier.Classifier`, `datasets.Dataset`): the network takes pictures of the size that the data have or are given."""
-    from tf_lrp import classifier
     from tf_lrp.evaluation.datasets import open_dataset
+    from tf_lrp.vision import classifier
 
     kind = data.partition(":")[0]
     if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized

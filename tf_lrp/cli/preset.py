@@ -10,7 +10,7 @@ from pathlib import Path
 def preset_of(text):
     """(preset, its name in file names) from NAME, NAME:PARAMETER=VALUE,... or FILE.json."""
     from tf_lrp import presets
-    from tf_lrp.pictures import file_name_part
+    from tf_lrp.vision.images import file_name_part
 
     if text.lower().endswith(".json"):
         return presets.Preset.from_json(Path(text).read_text(encoding="utf-8")), file_name_part(Path(text).stem)

@@ -21,7 +21,7 @@ from rich.segment import Segment
 from rich.text import Text
 from typer.core import TyperGroup
 
-from tf_lrp.tables import printable
+from tf_lrp.messages.tables import printable
 
 
 class _Commands(TyperGroup):

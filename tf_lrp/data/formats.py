@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp import npz
+from tf_lrp.files import npz
 
 MANIFEST = "manifest.json"
 LOCK = f"{MANIFEST}.lock"

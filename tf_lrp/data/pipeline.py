@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp import neurons
 from tf_lrp.analyzer import Analyzer
+from tf_lrp.explain import neurons
 
 
 @dataclass(frozen=True)

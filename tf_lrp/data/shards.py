@@ -12,7 +12,7 @@ import tensorflow as tf
 from tf_lrp.data import manifest
 from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, Leaf
 from tf_lrp.data.pipeline import recipe_of
-from tf_lrp.locks import alone
+from tf_lrp.runs.locks import alone
 
 #: Samples of a batch that are compared when a run goes on.
 _COMPARED = 16

@@ -14,7 +14,7 @@ import numpy as np
 
 from tf_lrp.evaluation.robustness import explained_neurons, fixed_selection
 from tf_lrp.evaluation.similarity import SIMILARITIES
-from tf_lrp.explainer import Explainer
+from tf_lrp.explain.explainer import Explainer
 
 ORDERS = ("cascading", "bottom_up", "independent")
 
@@ -104,7 +104,8 @@ def parameter_randomization(
     """Similarity of the maps of a model with randomized layers to those of the trained one: low if maps depend on the weights.
 
     Args:
-        explainer: a `tf_lrp.explainer.Explainer` of ``model``, which follows its weights; or a function model -> explainer,
+        explainer: an `Explainer` of ``model``,
+        which follows its weights; or a function model -> explainer,
             called anew at each step, for methods that keep what they once computed from weights.
         model: the explained keras.Model, with one input. Its weights are the old ones afterwards.
         x: array (N, ...).
@@ -154,7 +155,7 @@ def random_logit(
     Both maps come from one forward pass.
 
     Args:
-        explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output (N, classes).
+        explainer: an `Explainer` for a model with one input and one output (N, classes).
         x: array (N, ...).
         neuron_selection: None (the strongest), an int, or ints (N,).
         similarities, absolute, batch_size: as for `parameter_randomization`.

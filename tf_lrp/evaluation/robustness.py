@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp import neurons
+from tf_lrp.explain import neurons
 from tf_lrp.target import Target
 
 
@@ -26,7 +26,7 @@ def explained_neurons(explainer, x, neuron_selection=None):
     """The neuron that is explained for each sample, as ints that stay the same when inputs or weights change.
 
     Args:
-        explainer: a `tf_lrp.explainer.Explainer` for a model with one output (N, neurons).
+        explainer: an `Explainer` for a model with one output (N, neurons).
         x: array (N, ...).
         neuron_selection: None or "max_activation" (the strongest at ``x``), an int, or ints (N,).
 
@@ -59,7 +59,7 @@ def completeness(explainer, x, neuron_selection=None, *, batch_size=None):
     """|sum_i R_i - f(x)| / |f(x)|: which part of the score the relevance does not account for.
 
     Args:
-        explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
+        explainer: an `Explainer` for a model with one input and one output.
         x: array (N, ...).
         neuron_selection: None (the strongest), an int, ints (N,), or a target of `tf_lrp.target`.
         batch_size: instead of the explainer's own.
@@ -88,7 +88,7 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
     The norm is Euclidean, over all elements. The neuron that is strongest at x is explained throughout.
 
     Args:
-        explainer: a `tf_lrp.explainer.Explainer` for a model with one input and one output.
+        explainer: an `Explainer` for a model with one input and one output.
         x: array (N, ...).
         neuron_selection: None (the strongest), an int, ints (N,), or a target of `tf_lrp.target`.
         radius: float > 0, in units of ``x``.

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.evaluation.datasets import prepared
-from tf_lrp.locks import alone
+from tf_lrp.runs.locks import alone
 
 
 @dataclass(frozen=True)

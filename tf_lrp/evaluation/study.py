@@ -12,13 +12,14 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_lrp import classifier as classifiers
-from tf_lrp import heatmap, presets, sheet
+from tf_lrp import heatmap, presets
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.evaluation import runs
 from tf_lrp.evaluation.summary import write_json
 from tf_lrp.methods import catalog
 from tf_lrp.methods.gradient import Gradient
+from tf_lrp.vision import classifier as classifiers
+from tf_lrp.vision import image_grid
 
 #: What Table I of Kohlbrenner et al. 2020 compares with LRP, and the gradient times the input.
 BESIDE_LRP = ("guided_backprop", "pattern_attribution", "input_t_gradient")
@@ -213,7 +214,7 @@ class Study:
             for i, image in enumerate(batch.images):
                 rows.append([image, *(heatmap.to_rgb(maps[name][i : i + 1], "bwr", percentile=99.5)[0] for name in chosen)])
                 titles.append(self.classifier.classes.short[batch.labels[i, 0]])
-        heatmap.save(sheet.grid(rows, titles, ["picture", *chosen], cell_size=160), self.out / "examples.png")
+        heatmap.save(image_grid.grid(rows, titles, ["picture", *chosen], cell_size=160), self.out / "examples.png")
         return "examples.png"
 
 

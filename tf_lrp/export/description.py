@@ -8,7 +8,7 @@ import re
 import keras
 import tensorflow as tf
 
-from tf_lrp import neurons
+from tf_lrp.explain import neurons
 
 #: Keys of the results that layers cannot be called by.
 RESERVED = ("relevance", "output", "neuron_selection")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp import neurons
+from tf_lrp.explain import neurons
 from tf_lrp.export.description import RESERVED, input_names
 
 

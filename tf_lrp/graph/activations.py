@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import keras
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
+from tf_lrp.keras_compat import internals
 
-_OF_LAYER = {L.LeakyReLU: "leaky_relu", L.PReLU: "prelu", L.ELU: "elu", L.Softmax: "softmax"}
+_OF_LAYER = {layers.LeakyReLU: "leaky_relu", layers.PReLU: "prelu", layers.ELU: "elu", layers.Softmax: "softmax"}
 _OF_OPERATION = {
     "LeakyRelu": "leaky_relu", "HardSigmoid": "hard_sigmoid", "HardSilu": "hard_silu", "HardTanh": "hard_tanh",
     "TanhShrink": "tanh_shrink", "SoftShrink": "soft_shrink", "HardShrink": "hard_shrink", "LogSoftmax": "log_softmax",
@@ -66,7 +66,7 @@ def proven(operation):
 
 def _function_of(operation):
     """The operation that an Activation layer applies, if it holds one; else the operation itself."""
-    while isinstance(operation, L.Activation) and isinstance(operation.activation, keras.Operation):
+    while isinstance(operation, layers.Activation) and isinstance(operation.activation, keras.Operation):
         operation = operation.activation
     return operation
 
@@ -74,13 +74,13 @@ def _function_of(operation):
 def activation_name(operation):
     """The function's name in the spelling of keras.activations; "" for a user's own, whatever it is called."""
     kind = type(operation)
-    if isinstance(operation, L.Activation) and kind.call is L.Activation.call:
+    if isinstance(operation, layers.Activation) and kind.call is layers.Activation.call:
         function = operation.activation
         if isinstance(function, keras.Operation):
             return activation_name(function)
         name = getattr(function, "__name__", "")
         return name if function is getattr(keras.activations, name, None) else ""
-    if isinstance(operation, L.ReLU) and kind.call is L.ReLU.call:
+    if isinstance(operation, layers.ReLU) and kind.call is layers.ReLU.call:
         limit = operation.max_value
         if operation.threshold < 0 or (limit is not None and limit < 0):
             return ""  # negative values pass
@@ -90,7 +90,7 @@ def activation_name(operation):
     for layer_class, name in _OF_LAYER.items():
         if isinstance(operation, layer_class) and kind.call is layer_class.call:
             return name
-    if kind in (*K.ELEMENTWISE_FUNCTIONS, *K.SOFTMAX):
+    if kind in (*internals.ELEMENTWISE_FUNCTIONS, *internals.SOFTMAX):
         return _OF_OPERATION.get(kind.__name__, kind.__name__.lower())
     return ""
 

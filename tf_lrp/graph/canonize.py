@@ -7,7 +7,6 @@ from dataclasses import replace
 import keras
 from keras import tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
@@ -16,9 +15,10 @@ from tf_lrp.graph.categories import with_entries
 from tf_lrp.graph.flow import noise
 from tf_lrp.graph.heads import strip_softmax
 from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
+from tf_lrp.keras_compat import internals
 from tf_lrp.twins.identities import is_identity
 
-_SUMS = (K.Add, K.Subtract, keras.layers.Add, keras.layers.Subtract)
+_SUMS = (internals.Add, internals.Subtract, keras.layers.Add, keras.layers.Subtract)
 
 
 def describe_affine(graph):

@@ -9,17 +9,16 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
-from keras import layers as L
-from keras import tree
+from keras import layers, tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Node
-from tf_lrp.operations import Entries, WithEntries, entries_like
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import Entries, WithEntries, entries_like
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
 
-_MOVING = (*ROUTING_LAYERS, L.Identity, *K.CONVERSIONS)
+_MOVING = (*ROUTING_LAYERS, layers.Identity, *internals.CONVERSIONS)
 
 
 def with_entries(graph):
@@ -76,7 +75,9 @@ def _strings_made_of_inputs(graph):
     """ids of the strings that depend on the model's inputs by more than a yes or no."""
     depends = {id(t) for t in tree.flatten(graph.inputs)}
     for node in graph.nodes:
-        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, (*K.INDICATORS, K.SizeOf)):
+        if any(id(t) in depends for t in node.inputs) and not isinstance(
+            node.operation, (*internals.INDICATORS, internals.SizeOf)
+        ):
             depends.update(id(t) for t in node.outputs)
     tensors = [*tree.flatten(graph.inputs), *(t for node in graph.nodes for t in node.outputs)]
     return {id(t) for t in tensors if t.dtype == "string" and id(t) in depends}
@@ -84,7 +85,7 @@ def _strings_made_of_inputs(graph):
 
 def _check_strings(node, made):
     """Refuses what changes strings, or looks up strings that were changed."""
-    if isinstance(node.operation, (*K.INDICATORS, K.SizeOf)) or not any(id(t) in made for t in node.inputs):
+    if isinstance(node.operation, (*internals.INDICATORS, internals.SizeOf)) or not any(id(t) in made for t in node.inputs):
         return
     raise UnsupportedLayerError(
         f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) changes strings, and no relevance "
@@ -102,7 +103,7 @@ def _taken_as_they_are(graph):
             movable.update((id(t), t) for t in node.outputs if t.dtype == "string" or "int" in t.dtype)
     needed = {key for key, t in movable.items() if t.dtype == "string"}
     for node in reversed(graph.nodes):
-        looks_up = isinstance(node.operation, CATEGORY_LAYERS) and not isinstance(node.operation, L.CategoryEncoding)
+        looks_up = isinstance(node.operation, CATEGORY_LAYERS) and not isinstance(node.operation, layers.CategoryEncoding)
         if looks_up or any(id(t) in needed for t in node.outputs):
             needed.update(id(t) for t in node.inputs if id(t) in movable)
     return needed

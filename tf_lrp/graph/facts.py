@@ -5,25 +5,37 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-from keras import layers as L
+import keras
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
 from tf_lrp.graph.signs import nonnegative_tensors
-from tf_lrp.operations import layer_of
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
 from tf_lrp.twins.registry import twin_class_of
 
-_ACTIVATION_LAYERS = (L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, L.Softmax)
-_SCALINGS = (L.RMSNormalization, L.UnitNormalization, *K.operation_classes("RMSNorm", "Normalize"))
+_ACTIVATION_LAYERS = (
+    keras.layers.Activation,
+    keras.layers.ReLU,
+    keras.layers.LeakyReLU,
+    keras.layers.PReLU,
+    keras.layers.ELU,
+    keras.layers.Softmax,
+)
+_SCALINGS = (
+    keras.layers.RMSNormalization,
+    keras.layers.UnitNormalization,
+    *internals.operation_classes("RMSNorm", "Normalize"),
+)
 _MAX_POOLING = (
-    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
-    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *K.operation_classes("MaxPool", "AdaptiveMaxPool"),
+    keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D,
+    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
+    *internals.operation_classes("MaxPool", "AdaptiveMaxPool"),
 )  # fmt: skip
 _GLOBAL_MAX_POOLING = (
-    L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D, *K.operation_classes("Max", "Amax", "Min", "Amin"),
+    keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D, keras.layers.GlobalMaxPooling3D,
+    *internals.operation_classes("Max", "Amax", "Min", "Amin"),
 )  # fmt: skip
 
 
@@ -126,19 +138,19 @@ def _kinds(node, branches):
         return frozenset({"product"})
     if isinstance(operation, _SCALINGS):
         return frozenset({"normalization"})
-    if isinstance(operation, K.SOFTMAX) or activation_name(operation) == "softmax":
+    if isinstance(operation, internals.SOFTMAX) or activation_name(operation) == "softmax":
         return frozenset({"activation", "softmax"})
     if isinstance(operation, _GLOBAL_MAX_POOLING):
         return frozenset({"pooling", "max_pooling", "global_pooling"})
     if isinstance(operation, _MAX_POOLING):
         return frozenset({"pooling", "max_pooling"})
-    if isinstance(operation, (K.Maximum, K.Minimum)) and len(node.inputs) == 1:
+    if isinstance(operation, (internals.Maximum, internals.Minimum)) and len(node.inputs) == 1:
         return frozenset({"activation"})  # max(x, 0) is a function of x
-    if isinstance(operation, (L.Maximum, K.Maximum)):
+    if isinstance(operation, (keras.layers.Maximum, internals.Maximum)):
         return frozenset({"merge", "maximum"})
-    if isinstance(operation, (L.Minimum, K.Minimum)):
+    if isinstance(operation, (keras.layers.Minimum, internals.Minimum)):
         return frozenset({"merge", "minimum"})
-    if isinstance(operation, (*_ACTIVATION_LAYERS, *K.ELEMENTWISE_FUNCTIONS)):
+    if isinstance(operation, (*_ACTIVATION_LAYERS, *internals.ELEMENTWISE_FUNCTIONS)):
         return frozenset({"activation"})
     return frozenset({"structural"})
 

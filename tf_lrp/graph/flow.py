@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-from keras import layers as L
-from keras import tree
+from keras import layers, tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph import routing
 from tf_lrp.graph.activations import activation_name
-from tf_lrp.operations import Entries, Gated
-from tf_lrp.side_effects import Noise
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import Entries, Gated
+from tf_lrp.keras_compat.side_effects import Noise
 from tf_lrp.twins.identities import is_identity
 
 #: Products of branches, element by element.
-PRODUCTS = (L.Multiply, K.Multiply, Gated)
-QUOTIENTS = (K.Divide, K.TrueDivide, *K.operation_classes("DivideNoNan"))
-MATMULS = K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
-ATTENTION = K.operation_classes("DotProductAttention")
+PRODUCTS = (layers.Multiply, internals.Multiply, Gated)
+QUOTIENTS = (internals.Divide, internals.TrueDivide, *internals.operation_classes("DivideNoNan"))
+MATMULS = internals.operation_classes(
+    "Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate"
+)
+ATTENTION = internals.operation_classes("DotProductAttention")
 
 #: How much a function looks like a gate: between 0 and 1; bounded; any other.
 _GATES = {"sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid", "sparsemax"}
 _BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos", "bounded_relu", "arctan"}
-_NORMALIZERS = K.operation_classes("Rsqrt", "Reciprocal")
+_NORMALIZERS = internals.operation_classes("Rsqrt", "Reciprocal")
 #: Operations that return values and their places.
-_RANKINGS = K.operation_classes("TopK")
+_RANKINGS = internals.operation_classes("TopK")
 #: Types whose values say which or whether, and never how much.
 _WITHOUT_SIZE = ("bool", "string")
-_ARITHMETIC = (K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide)
+_ARITHMETIC = (internals.Add, internals.Subtract, internals.Multiply, internals.Divide, internals.TrueDivide)
 #: What is but a change of units or of type.
-_UNITS = (L.Rescaling, *K.operation_classes("Negative", "Cast", "SaturateCast"))
+_UNITS = (layers.Rescaling, *internals.operation_classes("Negative", "Cast", "SaturateCast"))
 
 
 def signals(graph):
@@ -44,7 +45,7 @@ def signals(graph):
 
 
 def _indicates(node):
-    return isinstance(node.operation, (*K.INDICATORS, K.SizeOf))
+    return isinstance(node.operation, (*internals.INDICATORS, internals.SizeOf))
 
 
 def noise(graph):
@@ -53,7 +54,7 @@ def noise(graph):
     for node in graph.nodes:
         inputs = {id(t) for t in node.inputs}
         outputs = {id(t) for t in node.outputs}
-        if isinstance(node.operation, K.SizeOf):
+        if isinstance(node.operation, internals.SizeOf):
             sizes |= outputs
         elif isinstance(node.operation, Noise) or (inputs & found and inputs <= found | sizes):
             found |= outputs
@@ -125,7 +126,7 @@ def _rank(tensor, producers, found):
             break
         if isinstance(operation, _NORMALIZERS) or (isinstance(operation, QUOTIENTS) and id(_first(node)) not in found):
             return _NORMALIZER
-        if isinstance(operation, K.Power) and _is_negative(node.args[-1]):
+        if isinstance(operation, internals.Power) and _is_negative(node.args[-1]):
             return _NORMALIZER
         if isinstance(operation, PRODUCTS) and len(inputs) == 2 and _own_gate(node, producers, found) is not None:
             return 1  # x f(x) written out is an activation
@@ -152,9 +153,9 @@ def _first(node):
 
 
 def _function_of(operation):
-    if isinstance(operation, L.ReLU) and operation.max_value is not None:
+    if isinstance(operation, layers.ReLU) and operation.max_value is not None:
         return "bounded_relu"
-    if isinstance(operation, K.operation_classes("Erf")):
+    if isinstance(operation, internals.operation_classes("Erf")):
         return "erf"
     if isinstance(operation, _UNITS):
         return ""
@@ -165,7 +166,7 @@ def _plain_root(tensor, producers, found):
     """What a tensor is but for factors and units: id of the tensor behind arithmetic with constants."""
     while (node := producers.get(id(tensor))) is not None:
         inputs = [t for t in node.inputs if id(t) in found]
-        units = is_identity(node.operation) or isinstance(node.operation, (*_ARITHMETIC, *K.operation_classes("Cast")))
+        units = is_identity(node.operation) or isinstance(node.operation, (*_ARITHMETIC, *internals.operation_classes("Cast")))
         if len(inputs) != 1 or not units or node.affine is not None:
             break
         (tensor,) = inputs
@@ -188,7 +189,13 @@ def _is_function_of(tensor, root, producers, found, known):
 def _acts_on_entries(node, found):
     if node.affine is not None and "weights" in node.affine.kinds:
         return False
-    entries = (*_ARITHMETIC, *K.ELEMENTWISE_FUNCTIONS, L.Activation, L.ReLU, *K.operation_classes("Cast"))
+    entries = (
+        *_ARITHMETIC,
+        *internals.ELEMENTWISE_FUNCTIONS,
+        layers.Activation,
+        layers.ReLU,
+        *internals.operation_classes("Cast"),
+    )
     if not (is_identity(node.operation) or isinstance(node.operation, entries)):
         return False
     if activation_name(node.operation) in ("softmax", "log_softmax"):

@@ -13,15 +13,14 @@ import warnings
 from dataclasses import replace
 
 import numpy as np
-from keras import layers as L
-from keras import tree
+from keras import layers, tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph import routing
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.flow import signals
 from tf_lrp.graph.nodes import constants_in, like, placeholder, pruned, unique_name, without_idle_placeholders
-from tf_lrp.operations import MergeTime, SplitTime
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import MergeTime, SplitTime
 
 logger = logging.getLogger("tf_lrp")
 
@@ -170,12 +169,16 @@ class _Outputs:
 
 #: What computes one probability from others, or something as close to them: no weights, no other quantity.
 _ARITHMETIC = (
-    *routing.REARRANGING, L.Activation, L.ReLU, L.Rescaling, L.Add, L.Subtract, L.Multiply, L.Average, L.Maximum, L.Minimum,
-    L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D, L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
-    L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D, L.GlobalMaxPooling1D, L.GlobalMaxPooling2D,
-    L.GlobalMaxPooling3D, K.Add, K.Subtract, K.Multiply, K.Divide, K.TrueDivide, K.Maximum, K.Minimum,
-    *K.ELEMENTWISE_FUNCTIONS,
-    *K.operation_classes(
+    *routing.REARRANGING, layers.Activation, layers.ReLU, layers.Rescaling, layers.Add, layers.Subtract, layers.Multiply,
+    layers.Average, layers.Maximum, layers.Minimum,
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D, layers.MaxPooling1D, layers.MaxPooling2D,
+    layers.MaxPooling3D,
+    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D, layers.GlobalMaxPooling1D,
+    layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D, internals.Add, internals.Subtract, internals.Multiply, internals.Divide, internals.TrueDivide,
+    internals.Maximum, internals.Minimum,
+    *internals.ELEMENTWISE_FUNCTIONS,
+    *internals.operation_classes(
         "Cast", "SaturateCast", "StopGradient", "Copy", "Mean", "Sum", "Max", "Amax", "Min", "Amin", "Prod", "TopK",
         "MaxPool", "AveragePool", "DivideNoNan", "Average",
     ),
@@ -296,9 +299,9 @@ def _axis_after(node, axis, before, after):
         return axis - 1 if axis > 1 else None
     if isinstance(operation, SplitTime):
         return axis + 1 if axis > 0 else None
-    if isinstance(operation, L.RepeatVector):
+    if isinstance(operation, layers.RepeatVector):
         return axis + 1 if axis else axis
-    if isinstance(operation, L.Permute):
+    if isinstance(operation, layers.Permute):
         return operation.dims.index(axis) + 1 if axis else 0
     if kind == "Transpose":
         order = [a % rank for a in operation.axes] if operation.axes else list(range(rank))[::-1]
@@ -308,7 +311,7 @@ def _axis_after(node, axis, before, after):
         return pair[1 - pair.index(axis)] if axis in pair else axis
     if kind in ("Moveaxis", "Rot90"):
         return int(np.argmax(_moved(operation, kind, axis, rank)))
-    if kind == "GetItem" or (isinstance(operation, K.Sized) and operation.function.__name__ == "item"):
+    if kind == "GetItem" or (isinstance(operation, internals.Sized) and operation.function.__name__ == "item"):
         return _axis_after_item(node, axis, rank, before, after)
     if kind == "Stack":
         new = operation.axis % (rank + 1)
@@ -325,7 +328,9 @@ def _axis_after(node, axis, before, after):
         return _GONE if axis in gone else axis - sum(a < axis for a in gone)
     if kind == "BroadcastTo" or (kind == "Sized" and operation.function.__name__ == "broadcast_to"):
         return axis + len(after) - rank
-    if isinstance(operation, (L.Reshape, L.Flatten, *K.operation_classes("Reshape", "Ravel"))) or _reshapes(operation):
+    if isinstance(operation, (layers.Reshape, layers.Flatten, *internals.operation_classes("Reshape", "Ravel"))) or _reshapes(
+        operation
+    ):
         return _axis_after_reshape(axis, before, after)
     if kind in ("Repeat", "Roll", "Append") and operation.axis is None:
         return None
@@ -335,7 +340,7 @@ def _axis_after(node, axis, before, after):
 
 
 def _reshapes(operation):
-    return isinstance(operation, K.Sized) and operation.function.__name__ == "reshape"
+    return isinstance(operation, internals.Sized) and operation.function.__name__ == "reshape"
 
 
 def _moved(operation, kind, axis, rank):
@@ -359,7 +364,7 @@ def _axis_after_reshape(axis, before, after):
 
 def _axis_after_item(node, axis, rank, before, after):
     """The axis after x[key]."""
-    if not isinstance(node.operation, K.operation_classes("GetItem")):
+    if not isinstance(node.operation, internals.operation_classes("GetItem")):
         return axis if len(before) == len(after) else None  # by slices that end at run-time lengths
     key = node.args[1] if len(node.args) > 1 else node.kwargs["key"]
     key = list(key) if isinstance(key, tuple) else [key]

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from keras import tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph.flow import signals
-from tf_lrp.operations import Entries, layer_of
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import Entries, layer_of
 from tf_lrp.rules import Stop
 
 
@@ -41,7 +41,7 @@ def _reason(output, producers, takes_of, depends, inputs):
         if id(tensor) in depends:
             pending.extend(t for t, flag in zip(node.inputs, takes, strict=bool(takes)) if flag)
             continue
-        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, K.SizeOf):
+        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, internals.SizeOf):
             ends.append(node)
         else:
             pending.extend(node.inputs)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph.nodes import constants_in, tensors_in
-from tf_lrp.operations import SplitTime
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import SplitTime
 from tf_lrp.twins.identities import IDENTITY_LAYERS, is_identity
 from tf_lrp.twins.structural import INSERTING_LAYERS, ROUTING_LAYERS
 
@@ -15,9 +15,10 @@ REARRANGING = (*ROUTING_LAYERS, *IDENTITY_LAYERS)
 
 #: What returns one of the values that it is given, chosen by size: it gives way to every increasing function.
 _PICKING = (
-    L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
-    L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D, L.Maximum, L.Minimum,
-    *K.operation_classes("MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin", "Maximum", "Minimum", "TopK"),
+    layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D, layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D,
+    layers.GlobalMaxPooling3D,
+    layers.AdaptiveMaxPooling1D, layers.AdaptiveMaxPooling2D, layers.AdaptiveMaxPooling3D, layers.Maximum, layers.Minimum,
+    *internals.operation_classes("MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin", "Maximum", "Minimum", "TopK"),
 )  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def carried(node, found):
     """
     if isinstance(node.operation, SplitTime):
         return node.inputs[:1]
-    if isinstance(node.operation, K.operation_classes("Where")):
+    if isinstance(node.operation, internals.operation_classes("Where")):
         return tensors_in((node.args[1:], {k: v for k, v in node.kwargs.items() if k != "condition"}))
     return [t for t in node.inputs if id(t) in found]
 
@@ -55,13 +56,13 @@ def keeps_to_its_inputs(node, found):
     """Whether each value that a node returns, which rearranges or picks, is one of those that depend on the model's inputs."""
     if is_identity(node.operation):
         return True
-    if isinstance(node.operation, (K.Maximum, K.Minimum)) and len(node.inputs) == 1:
+    if isinstance(node.operation, (internals.Maximum, internals.Minimum)) and len(node.inputs) == 1:
         return False
     if getattr(node.operation, "initial", None) is not None:
         return False  # max(..., initial)
-    if isinstance(node.operation, K.Sized) and node.operation.function.__name__ == "pad":
+    if isinstance(node.operation, internals.Sized) and node.operation.function.__name__ == "pad":
         return False
-    if isinstance(node.operation, K.operation_classes("Where", "SliceUpdate")):
+    if isinstance(node.operation, internals.operation_classes("Where", "SliceUpdate")):
         values = [value for key, value in (*enumerate(node.args), *node.kwargs.items()) if key in _VALUES[_kind_of(node)]]
         return len(values) == 2 and all(id(value) in found for value in values)
     if isinstance(node.operation, INSERTING_LAYERS) and not _unpadded(node.operation):
@@ -72,7 +73,7 @@ def keeps_to_its_inputs(node, found):
 
 
 #: What puts whole tensors side by side.
-_JOINING = (L.Concatenate, *K.operation_classes("Concatenate", "Stack", "Append", "Hstack", "Vstack", "Dstack"))
+_JOINING = (layers.Concatenate, *internals.operation_classes("Concatenate", "Stack", "Append", "Hstack", "Vstack", "Dstack"))
 #: Operation -> the arguments that its result is put together from.
 _VALUES = {"Where": (1, 2, "x1", "x2"), "SliceUpdate": (0, 2, "inputs", "updates")}
 
@@ -83,5 +84,5 @@ def _kind_of(node):
 
 def _unpadded(operation):
     """Whether an operation that takes windows pads none."""
-    windows = isinstance(operation, K.operation_classes("Unfold", "ExtractPatches"))
+    windows = isinstance(operation, internals.operation_classes("Unfold", "ExtractPatches"))
     return windows and operation.padding in (0, "valid", "VALID", (0, 0), [0, 0])

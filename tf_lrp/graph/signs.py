@@ -5,46 +5,45 @@ from __future__ import annotations
 import keras
 import numpy as np
 import tensorflow as tf
-from keras import layers as L
-from keras import tree
+from keras import layers, tree
 
-from tf_lrp import keras_internals as K
 from tf_lrp.graph.activations import proven
 from tf_lrp.graph.flow import ATTENTION, MATMULS, PRODUCTS, QUOTIENTS
-from tf_lrp.operations import StateSum
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import StateSum
 from tf_lrp.twins.identities import IDENTITY_LAYERS
 from tf_lrp.twins.structural import ROUTING_LAYERS
 
 #: Not among what moves values: reads their bits as another type; computes copies as sums of products; interpolates pictures
 #: that are smaller than it crops.
-_NOT_EXACT = (*K.operation_classes("View", "ExtractPatches"), L.CenterCrop)
+_NOT_EXACT = (*internals.operation_classes("View", "ExtractPatches"), layers.CenterCrop)
 #: Each output is an input, or a constant among the arguments, or 0.
 _MOVING = frozenset((*ROUTING_LAYERS, *IDENTITY_LAYERS)) - frozenset(_NOT_EXACT)
 
 #: Which arguments are values, where others say places or whether.
 _VALUES = {
-    **dict.fromkeys(K.operation_classes("GetItem"), slice(1)),
-    **dict.fromkeys(K.operation_classes("Where"), slice(1, None)),
+    **dict.fromkeys(internals.operation_classes("GetItem"), slice(1)),
+    **dict.fromkeys(internals.operation_classes("Where"), slice(1, None)),
 }
 
 #: Sums, averages and products.
 _COMBINING = frozenset((
-    L.Add, L.Average, K.Add, StateSum, *PRODUCTS, *MATMULS,
-    L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D,
-    L.AdaptiveAveragePooling1D, L.AdaptiveAveragePooling2D, L.AdaptiveAveragePooling3D,
-    L.GlobalAveragePooling1D, L.GlobalAveragePooling2D, L.GlobalAveragePooling3D,
-    *K.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean", "Sum", "Cumsum", "Trace"),
+    layers.Add, layers.Average, internals.Add, StateSum, *PRODUCTS, *MATMULS,
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+    layers.AdaptiveAveragePooling1D, layers.AdaptiveAveragePooling2D, layers.AdaptiveAveragePooling3D,
+    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D,
+    *internals.operation_classes("AveragePool", "AdaptiveAveragePool", "Mean", "Sum", "Cumsum", "Trace"),
 ))  # fmt: skip
 
 #: Where a window or a pair is all >= 0, so is its largest and its smallest.
 _SELECTING = frozenset((
-    L.Minimum, K.Minimum, L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D,
-    L.AdaptiveMaxPooling1D, L.AdaptiveMaxPooling2D, L.AdaptiveMaxPooling3D,
-    L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D,
-    *K.operation_classes("MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin"),
+    layers.Minimum, internals.Minimum, layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D,
+    layers.AdaptiveMaxPooling1D, layers.AdaptiveMaxPooling2D, layers.AdaptiveMaxPooling3D,
+    layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D,
+    *internals.operation_classes("MaxPool", "AdaptiveMaxPool", "Max", "Amax", "Min", "Amin"),
 ))  # fmt: skip
 
-_INTERPOLATING = (L.UpSampling2D, L.Resizing, *K.operation_classes("Resize"))
+_INTERPOLATING = (layers.UpSampling2D, layers.Resizing, *internals.operation_classes("Resize"))
 #: Weights that are never negative; the cubic and the Lanczos kernels have negative lobes.
 _NONNEGATIVE_KERNELS = ("nearest", "bilinear")
 
@@ -73,13 +72,13 @@ def _is_nonnegative(node, known):
         return all(_cannot_be_negative(operand, known) for operand in operands)
 
     operands = [o for o in tree.flatten((node.args, node.kwargs)) if o is not None and not isinstance(o, str)]
-    if kind in (L.Maximum, K.Maximum):
+    if kind in (layers.Maximum, internals.Maximum):
         return any(_cannot_be_negative(operand, known) for operand in operands)
     if kind in _INTERPOLATING:
         filled = getattr(operation, "fill_value", 0)
         return operation.interpolation in _NONNEGATIVE_KERNELS and every([*operands, filled])
     if kind in _SELECTING:
-        started = kind in K.operation_classes("Min") and operation.initial is not None
+        started = kind in internals.operation_classes("Min") and operation.initial is not None
         return every([*operands, operation.initial] if started else operands)
     if kind in _COMBINING:
         return every(operands)

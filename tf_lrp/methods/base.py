@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from tf_lrp.explainer import Explainer, output_names
+from tf_lrp.explain.explainer import Explainer, output_names
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.category_inputs import CategoryInputs
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
+from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.methods import checks
-from tf_lrp.operations import Entries
 from tf_lrp.rules import Pass
 from tf_lrp.twins import PlainTwin
 from tf_lrp.twins.categories import EntriesTwin

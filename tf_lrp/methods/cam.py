@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.explainer import propagate
+from tf_lrp.explain.explainer import propagate
 from tf_lrp.graph.facts import gather
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of

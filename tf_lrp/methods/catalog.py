@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
+from tf_lrp.messages.names import meant
 from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
 from tf_lrp.methods.gradient import Gradient, InputTimesGradient
@@ -16,7 +17,6 @@ from tf_lrp.methods.patterns import PatternAttribution, PatternNet
 from tf_lrp.methods.rectified import DeconvNet, GuidedBackprop
 from tf_lrp.methods.smooth import SmoothGrad
 from tf_lrp.methods.trivial import Input, Random
-from tf_lrp.names import meant
 
 
 @dataclass(frozen=True)

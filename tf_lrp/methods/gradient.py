@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.explainer import propagate
+from tf_lrp.explain.explainer import propagate
 from tf_lrp.methods.base import Method
 
 #: What is made of a derivative: name -> function (derivative, channel axis).

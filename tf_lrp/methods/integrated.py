@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp import neurons
-from tf_lrp.explainer import propagate
+from tf_lrp.explain import neurons
+from tf_lrp.explain.explainer import propagate
 from tf_lrp.methods.base import Method
 from tf_lrp.methods.sampling import accumulate
 

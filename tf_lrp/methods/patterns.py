@@ -9,9 +9,9 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp import npz
 from tf_lrp.affine import Weighted
 from tf_lrp.errors import UnsupportedLayerError
+from tf_lrp.files import npz
 from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_lrp.explainer import Explainer
+from tf_lrp.explain.explainer import Explainer
 from tf_lrp.methods.gradient import Gradient
 from tf_lrp.methods.sampling import accumulate
 

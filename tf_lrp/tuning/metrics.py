@@ -10,8 +10,8 @@ import numpy as np
 
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.evaluation import localization, perturbation
+from tf_lrp.messages.names import meant
 from tf_lrp.methods.gradient import Gradient
-from tf_lrp.names import meant
 from tf_lrp.tuning.data import check
 
 #: "faithfulness" replaces a picture's 8 x 8 patches, 4 at a time: every step is a forward pass of every picture.

@@ -11,8 +11,8 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tf_lrp.messages.tables import printable
 from tf_lrp.presets import as_preset
-from tf_lrp.tables import printable
 from tf_lrp.tuning.data import data_fingerprint, model_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
 from tf_lrp.tuning.result import Tuned

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_lrp.locks import alone
+from tf_lrp.runs.locks import alone
 
 #: The database in the folder of a search.
 DATABASE = "study.sqlite3"

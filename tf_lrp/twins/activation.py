@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import Pass, Taylor
 from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
 from tf_lrp.twins.identities import IDENTITY_LAYERS, only_in_training
 from tf_lrp.twins.registry import register_twin
 
-CASTS = K.operation_classes("Cast", "SaturateCast")
+CASTS = internals.operation_classes("Cast", "SaturateCast")
 
 
 @register_twin(
-    L.Activation, L.ReLU, L.LeakyReLU, L.PReLU, L.ELU, *IDENTITY_LAYERS,
-    L.RMSNormalization, L.UnitNormalization,
-    *K.ELEMENTWISE_FUNCTIONS,
-    *K.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
+    layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, *IDENTITY_LAYERS,
+    layers.RMSNormalization, layers.UnitNormalization,
+    *internals.ELEMENTWISE_FUNCTIONS,
+    *internals.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
 )  # fmt: skip
 class PassTwin(Twin):
     """y = f(x) forward, R_x = R_y backward; x and y have one shape. Noise and dropout are off, as at inference.
@@ -50,7 +50,7 @@ class PassTwin(Twin):
         return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
 
 
-@register_twin(*K.operation_classes("Logaddexp", "Logaddexp2"))
+@register_twin(*internals.operation_classes("Logaddexp", "Logaddexp2"))
 class SmoothMaximumTwin(Twin):
     """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one it is an activation.)"""
 
@@ -60,7 +60,7 @@ class SmoothMaximumTwin(Twin):
         return self.compute(*inputs)
 
 
-@register_twin(L.Softmax, *K.SOFTMAX)
+@register_twin(layers.Softmax, *internals.SOFTMAX)
 class SoftmaxTwin(PassTwin):
     """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""
 

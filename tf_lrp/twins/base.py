@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp import keras_internals
-from tf_lrp.graph_safe import call_of
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.graph_safe import call_of
+from tf_lrp.keras_compat.tensorflow_internals import release_with_graph
 from tf_lrp.rules import Rule
-from tf_lrp.tensorflow_internals import release_with_graph
 
 
 def with_relevance(output, inputs, backward):
@@ -90,7 +90,7 @@ class Twin(keras.layers.Layer):
             model. () stands for all.
     """
 
-    #: What selectors can call the layer, words from `tf_lrp.kinds.KINDS`, such as {"dense", "weights"}. With "weights" it is
+    #: What selectors can call the layer, words from `tf_lrp.select.KINDS`, such as {"dense", "weights"}. With "weights" it is
     #: counted among the layers with weights, and presets choose its rule. Empty: what the library makes of the operation.
     kinds: frozenset[str] = frozenset()
     #: The rule unless a preset addresses it; None: presets must say (with "weights"), or it needs none (without).
@@ -157,7 +157,7 @@ class Twin(keras.layers.Layer):
     def run(self, inputs):
         """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
-        with keras_internals.reading_variables_as(self.compute_dtype):
+        with internals.reading_variables_as(self.compute_dtype):
             outputs = call_of(self.operation)(*args, **kwargs)
         outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
@@ -167,7 +167,7 @@ class Twin(keras.layers.Layer):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        spec = keras_internals.output_spec(self.operation, *args, **kwargs)
+        spec = internals.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
     def get_config(self):

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
-from tf_lrp.operations import Entries, WithEntries, layer_of
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import Entries, WithEntries, layer_of
 from tf_lrp.rules import Pass
-from tf_lrp.stabilizer import Stabilizer
+from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.plain import like
 from tf_lrp.twins.registry import register_twin
 
 #: Layers that make codes, or vectors with an entry for each category, of strings and numbers.
 CATEGORY_LAYERS = (
-    L.CategoryEncoding, L.IntegerLookup, L.StringLookup, L.Hashing, L.HashedCrossing, L.Discretization, L.TextVectorization,
+    layers.CategoryEncoding, layers.IntegerLookup, layers.StringLookup, layers.Hashing, layers.HashedCrossing,
+    layers.Discretization, layers.TextVectorization,
 )  # fmt: skip
 
 
@@ -47,9 +48,12 @@ class CategoryTwin(Twin):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.layer = layer_of(self.operation)
-        if K.category_mode(self.layer) == "int" and K.number_of_categories(self.layer) > _largest_exact(self.compute_dtype):
+        if internals.category_mode(self.layer) == "int" and internals.number_of_categories(self.layer) > _largest_exact(
+            self.compute_dtype
+        ):
             raise ValueError(
-                f"The layer {self.name!r} ({type(self.layer).__name__}) makes {K.number_of_categories(self.layer)} codes, and "
+                f"The layer {self.name!r} ({type(self.layer).__name__}) makes "
+                f"{internals.number_of_categories(self.layer)} codes, and "
                 f"{self.compute_dtype} tells only {_largest_exact(self.compute_dtype)} apart: explain the model in float64."
             )
 
@@ -61,7 +65,7 @@ class CategoryTwin(Twin):
         taking = self.taking(inputs)
 
         def backward(relevance):
-            if isinstance(self.layer, L.HashedCrossing):
+            if isinstance(self.layer, layers.HashedCrossing):
                 return [self._of_each(relevance, x) / len(taking) for x in taking]
             return [self._shared(relevance, inputs, taking[0])]
 
@@ -72,8 +76,8 @@ class CategoryTwin(Twin):
         return tf.reduce_sum(tf.reshape(relevance, tf.concat([tf.shape(x), [-1]], 0)), -1)
 
     def _shared(self, relevance, inputs, x):
-        mode = K.category_mode(self.layer)
-        as_texts = isinstance(self.layer, L.TextVectorization) and (x.shape.rank == 1 or x.shape[1] == 1)
+        mode = internals.category_mode(self.layer)
+        as_texts = isinstance(self.layer, layers.TextVectorization) and (x.shape.rank == 1 or x.shape[1] == 1)
         if as_texts or mode == "one_hot" or (mode != "int" and x.shape[1] == 1):
             return self._of_each(relevance, x)
         if mode == "int":  # texts that are not split may be cut or padded
@@ -86,7 +90,7 @@ class CategoryTwin(Twin):
         """Relevance of categories (N, K), given back to the entries (N, L) that are in them."""
         first = self.operation.count if isinstance(self.operation, WithEntries) else 0
         values = like(inputs[first], self.symbolic_inputs[first])
-        categories, known = tf.cast(K.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
+        categories, known = tf.cast(internals.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
         categories = tf.where((categories >= 0) & (categories < known), categories, known)  # the last stands for none
         counts = self._counts(categories, known, None, relevance.dtype)
         if x is inputs[0]:
@@ -103,7 +107,7 @@ class CategoryTwin(Twin):
         return tf.cast(counts, dtype)
 
 
-@register_twin(L.CategoryEncoding)
+@register_twin(layers.CategoryEncoding)
 class CategoryEncodingTwin(CategoryTwin):
     __doc__ = CategoryTwin.__doc__
 

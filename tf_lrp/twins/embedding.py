@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import keras
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import Pass
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.registry import register_twin
@@ -25,7 +25,7 @@ class _LookUp(Twin):
         return with_relevance(rows, [indices], lambda relevance: [tf.reduce_sum(relevance, axes)])
 
 
-@register_twin(L.Embedding, *K.operation_classes("OneHot"))
+@register_twin(layers.Embedding, *internals.operation_classes("OneHot"))
 class EmbeddingTwin(_LookUp):
     """y[..., :] = E[i[...], :] forward, R_i = sum_d R_y[..., d] backward."""
 
@@ -36,7 +36,7 @@ class EmbeddingTwin(_LookUp):
         return self.look_up(inputs, lambda rank, _: [axis % rank])
 
 
-@register_twin(*K.operation_classes("Take", "TakeAlongAxis"))
+@register_twin(*internals.operation_classes("Take", "TakeAlongAxis"))
 class TakeTwin(_LookUp):
     """keras.ops.take. Where the model's inputs are the indices it is an embedding; else values go back to their places."""
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import keras
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine import registered
+from tf_lrp.keras_compat import internals
 
 #: Noise, dropout and random changes of pictures, which do nothing at inference.
 _ONLY_IN_TRAINING = (
@@ -16,13 +16,13 @@ _ONLY_IN_TRAINING = (
     "RandomGrayscale", "RandomHue", "RandomInvert", "RandomPerspective", "RandomPosterization", "RandomRotation",
     "RandomSaturation", "RandomSharpness", "RandomShear", "RandomTranslation", "RandomZoom",
 )  # fmt: skip
-TRAINING_LAYERS = tuple(getattr(L, name) for name in _ONLY_IN_TRAINING if hasattr(L, name))
+TRAINING_LAYERS = tuple(getattr(layers, name) for name in _ONLY_IN_TRAINING if hasattr(layers, name))
 
 #: Layers that return their input as it is, whatever their parameters.
-IDENTITY_LAYERS = (*TRAINING_LAYERS, L.Identity)
+IDENTITY_LAYERS = (*TRAINING_LAYERS, layers.Identity)
 
 _TRAINING = dict.fromkeys(TRAINING_LAYERS, True)
-_CASTS = K.operation_classes("Cast", "SaturateCast")
+_CASTS = internals.operation_classes("Cast", "SaturateCast")
 
 
 def _always(operation):
@@ -59,14 +59,21 @@ def _numbers(structure):
 
 #: Class -> whether an operation of it returns its input as it is.
 _HOLDS = {
-    **dict.fromkeys((*IDENTITY_LAYERS, *K.operation_classes("StopGradient", "Copy", "ConvertToTensor")), _always),
+    **dict.fromkeys((*IDENTITY_LAYERS, *internals.operation_classes("StopGradient", "Copy", "ConvertToTensor")), _always),
     **dict.fromkeys(_CASTS, _to_floats),
-    L.Activation: _is_linear,
-    **dict.fromkeys((L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D), _adds_nothing),
-    **dict.fromkeys((L.Cropping1D, L.Cropping2D, L.Cropping3D), _cuts_nothing),
-    **dict.fromkeys((L.UpSampling1D, L.UpSampling2D, L.UpSampling3D), _enlarges_nothing),
+    layers.Activation: _is_linear,
+    **dict.fromkeys((layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D), _adds_nothing),
+    **dict.fromkeys((layers.Cropping1D, layers.Cropping2D, layers.Cropping3D), _cuts_nothing),
+    **dict.fromkeys((layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D), _enlarges_nothing),
     **dict.fromkeys(
-        (L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D, L.AveragePooling1D, L.AveragePooling2D, L.AveragePooling3D),
+        (
+            layers.MaxPooling1D,
+            layers.MaxPooling2D,
+            layers.MaxPooling3D,
+            layers.AveragePooling1D,
+            layers.AveragePooling2D,
+            layers.AveragePooling3D,
+        ),
         _pools_nothing,
     ),
 }

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_internals import output_spec
-from tf_lrp.operations import WithEntries
+from tf_lrp.keras_compat.internals import output_spec
+from tf_lrp.keras_compat.operations import WithEntries
 from tf_lrp.twins.activation import CASTS
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.identities import only_in_training

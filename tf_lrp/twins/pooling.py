@@ -6,11 +6,11 @@ import functools
 import itertools
 
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
+from tf_lrp.keras_compat import internals
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.propagation import Propagation
@@ -59,18 +59,18 @@ class _MaximumTwin(Twin):
     sign = 1
 
 
-@register_twin(L.Maximum, K.Maximum)
+@register_twin(layers.Maximum, internals.Maximum)
 class MaximumTwin(_MaximumTwin):
     """max(x_0, x_1, ...), element by element; inputs broadcast."""
 
     def candidates(self, inputs):
-        if isinstance(self.operation, L.Layer):
+        if isinstance(self.operation, layers.Layer):
             inputs = align(inputs)
         shape = functools.reduce(tf.broadcast_dynamic_shape, map(tf.shape, inputs))
         return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
 
 
-@register_twin(L.Minimum, K.Minimum)
+@register_twin(layers.Minimum, internals.Minimum)
 class MinimumTwin(MaximumTwin):
     """min(x_0, x_1, ...): the smallest takes the relevance."""
 
@@ -102,7 +102,7 @@ class _MaxPoolingTwin(_MaximumTwin):
         return {} if isinstance(self.rule, WinnerTakesAll) else self._sharing(inputs).absorbed(relevance)
 
 
-@register_twin(L.GlobalMaxPooling1D, L.GlobalMaxPooling2D, L.GlobalMaxPooling3D)
+@register_twin(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
 class GlobalMaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each channel."""
 
@@ -114,7 +114,7 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
         return tf.transpose(flat, (0, 2, 1))
 
 
-@register_twin(*K.operation_classes("Max", "Amax"))
+@register_twin(*internals.operation_classes("Max", "Amax"))
 class MaxTwin(_MaximumTwin):
     """keras.ops.max: the largest value along axes."""
 
@@ -134,7 +134,7 @@ class MaxTwin(_MaximumTwin):
         return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
 
 
-@register_twin(*K.operation_classes("Min", "Amin"))
+@register_twin(*internals.operation_classes("Min", "Amin"))
 class MinTwin(MaxTwin):
     """keras.ops.min: the smallest value along axes."""
 
@@ -142,8 +142,8 @@ class MinTwin(MaxTwin):
 
 
 @register_twin(
-    *K.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *K.operation_classes("MaxPool", "TopK"),
+    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
+    *internals.operation_classes("MaxPool", "TopK"),
 )  # fmt: skip
 class WinnerTwin(Twin):
     """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
@@ -157,7 +157,7 @@ class WinnerTwin(Twin):
         return values, tf.stop_gradient(tf.cast(places, self.compute_dtype))
 
 
-@register_twin(L.MaxPooling1D, L.MaxPooling2D, L.MaxPooling3D)
+@register_twin(layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D)
 class MaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each window."""
 

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
 from tf_lrp.affine.merging import align
-from tf_lrp.operations import Gated
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import Gated
 from tf_lrp.rules import Pass, SignalTakesAll, Uniform
-from tf_lrp.stabilizer import Stabilizer
+from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, distinct, summed_to, with_relevance
 from tf_lrp.twins.registry import register_twin
 
 
 @register_twin(
-    L.Multiply, K.Multiply, K.Divide, K.TrueDivide, K.Add, K.Subtract, L.Add, L.Subtract, Gated,
-    *K.operation_classes("DivideNoNan"),
+    layers.Multiply, internals.Multiply, internals.Divide, internals.TrueDivide, internals.Add, internals.Subtract,
+    layers.Add, layers.Subtract, Gated,
+    *internals.operation_classes("DivideNoNan"),
 )  # fmt: skip
 class ProductTwin(Twin):
     """y = a b ...: those of the factors that take relevance share it evenly, each position by itself.
@@ -29,7 +30,7 @@ class ProductTwin(Twin):
 
     def call(self, *inputs):
         inputs = distinct(inputs)
-        if isinstance(self.operation, L.Layer):
+        if isinstance(self.operation, layers.Layer):
             inputs = align(inputs)
         takers = self.taking(inputs)
 
@@ -41,7 +42,7 @@ class ProductTwin(Twin):
 
 
 @register_twin(
-    *K.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
+    *internals.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate")
 )
 class MatmulTwin(Twin):
     """z = a b summed over the axes they share: R_a = 1/n a (R / z) b^T, where n of the factors take relevance."""

@@ -7,7 +7,7 @@ import contextlib
 import tensorflow as tf
 
 from tf_lrp.rules import identity, ones
-from tf_lrp.stabilizer import floor
+from tf_lrp.rules.stabilizer import floor
 from tf_lrp.twins import denominators
 from tf_lrp.twins.base import NOTHING
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import contextvars
 
 import tensorflow as tf
-from keras import layers as L
-from keras import tree
+from keras import layers, tree
 
-from tf_lrp import keras_internals as K
+from tf_lrp.keras_compat import internals
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
 
@@ -20,7 +19,16 @@ from tf_lrp.twins.registry import register_twin
 unrolling = contextvars.ContextVar("unrolling", default=False)
 
 
-@register_twin(L.RNN, L.LSTM, L.GRU, L.SimpleRNN, K.CONVOLUTIONAL_LSTM, L.ConvLSTM1D, L.ConvLSTM2D, L.ConvLSTM3D)
+@register_twin(
+    layers.RNN,
+    layers.LSTM,
+    layers.GRU,
+    layers.SimpleRNN,
+    internals.CONVOLUTIONAL_LSTM,
+    layers.ConvLSTM1D,
+    layers.ConvLSTM2D,
+    layers.ConvLSTM3D,
+)
 class RecurrentTwin(Twin):
     """y_t, s_t = cell(x_t, s_{t-1}) for each step t; where a mask is False, state and output stay as they were.
 

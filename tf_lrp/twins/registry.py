@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tf_lrp.affine import registered
-from tf_lrp.kinds import KINDS
+from tf_lrp.twins.kinds import KINDS
 
 _TWIN_OF_LAYER: dict[type, type] = {}
 
@@ -13,7 +13,7 @@ def register_twin(*layer_classes):
 
     Raises:
         TypeError: if the twin's ``kinds`` are no set of words.
-        ValueError: if a kind is none of `tf_lrp.kinds.KINDS`.
+        ValueError: if a kind is none of `tf_lrp.select.KINDS`.
 
     Example:
         >>> @tf_lrp.register_twin(MySwish)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import tensorflow as tf
-from keras import layers as L
+from keras import layers
 
-from tf_lrp import keras_internals as K
-from tf_lrp.operations import MergeTime, SplitTime
+from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.operations import MergeTime, SplitTime
 from tf_lrp.rules import Pass
 from tf_lrp.twins.base import Twin
 from tf_lrp.twins.registry import register_twin
 
-ROUTING_OPERATIONS = K.operation_classes(
+ROUTING_OPERATIONS = internals.operation_classes(
     "Concatenate", "Reshape", "Transpose", "GetItem", "Squeeze", "ExpandDims", "Stack", "Hstack", "Vstack", "Dstack", "Split",
     "ArraySplit", "Hsplit", "Vsplit", "Dsplit", "Unstack", "Swapaxes", "Moveaxis", "Flip", "Fliplr", "Flipud", "Roll", "Rot90",
     "Repeat", "Tile", "BroadcastTo", "Pad", "Ravel", "Diagonal", "Diag", "Diagflat", "Tril", "Triu", "Slice", "Where",
@@ -22,27 +22,29 @@ ROUTING_OPERATIONS = K.operation_classes(
 
 #: Layers that copy values or zeros.
 ROUTING_LAYERS = (
-    L.Flatten, L.Reshape, L.Permute, L.RepeatVector, L.Concatenate,
-    L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.Cropping1D, L.Cropping2D, L.Cropping3D,
-    L.UpSampling1D, L.UpSampling2D, L.UpSampling3D, L.CenterCrop,
-    *ROUTING_OPERATIONS, K.Sized, MergeTime, SplitTime,
+    layers.Flatten, layers.Reshape, layers.Permute, layers.RepeatVector, layers.Concatenate,
+    layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D, layers.Cropping1D, layers.Cropping2D, layers.Cropping3D,
+    layers.UpSampling1D, layers.UpSampling2D, layers.UpSampling3D, layers.CenterCrop,
+    *ROUTING_OPERATIONS, internals.Sized, MergeTime, SplitTime,
 )  # fmt: skip
 
 #: Those of them that may put in values of their own, or values of more than one tensor in the place of each other.
 INSERTING_LAYERS = (
-    L.ZeroPadding1D, L.ZeroPadding2D, L.ZeroPadding3D, L.CenterCrop,
-    *K.operation_classes(
+    layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D, layers.CenterCrop,
+    *internals.operation_classes(
         "Pad", "Diag", "Diagflat", "Tril", "Triu", "Where", "Unfold", "ExtractPatches", "PadImages", "SliceUpdate", "View",
     ),
 )  # fmt: skip
 
 #: Operations with operands that may be constants; the others fill in zeros or one value.
-_WITH_CONSTANTS = K.operation_classes("Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate")
+_WITH_CONSTANTS = internals.operation_classes(
+    "Concatenate", "Append", "Stack", "Hstack", "Vstack", "Dstack", "Where", "SliceUpdate"
+)
 
 
 #: Functions whose derivatives are shares that add up to 1: copies, the entries that a quantile lies between, and the smooth
 #: maximum, which shares as the sum of exponentials that it is the logarithm of (its softmax).
-SHARING_OPERATIONS = K.operation_classes(
+SHARING_OPERATIONS = internals.operation_classes(
     "Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile",
     "Logsumexp",
 )  # fmt: skip
@@ -62,7 +64,7 @@ class RoutingTwin(Twin):
         return self.compute(*inputs)
 
 
-@register_twin(*K.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
+@register_twin(*internals.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
 class PlacingTwin(RoutingTwin):
     """Values that go to places, perhaps given among the inputs. Where TensorFlow lets equal maxima share, they share."""
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image
 
-from tf_lrp import pictures
+from tf_lrp.vision import images
 
 FITTINGS = ("crop", "rescale", "as it is")
 
@@ -159,7 +159,7 @@ class Dataset(ABC):
             return self.report(name, "several pictures" if files else "missing picture", found)
         try:
             size = stored_size(files[0])
-        except pictures.UnreadablePictureError as error:
+        except images.UnreadablePictureError as error:
             return self.report(name, "unreadable picture", error)
         if claimed is not None and tuple(claimed) != size:
             detail = f"annotated as {claimed[0]} x {claimed[1]} pixels, the file has {size[0]} x {size[1]}"
@@ -242,12 +242,12 @@ def stored_size(path):
             with Image.open(path) as image:
                 return image.size
     except Exception as error:  # decoders raise anything at all on damaged files
-        raise pictures.UnreadablePictureError(str(error) or type(error).__name__) from error
+        raise images.UnreadablePictureError(str(error) or type(error).__name__) from error
 
 
 def read_stored(path):
     """A picture file as uint8 (H, W, 3), RGB, in the orientation in which it is stored."""
-    image = pictures.read(path)
+    image = images.read(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as head:
@@ -296,7 +296,7 @@ def prepared(dataset, picture, size):
     """A picture and its regions in a network's size.
 
     "crop": the shorter side is resized to the network's and the longer side cut to it around the middle (for sizes that are
-    not square: resized so that the network's size is covered), exactly as `tf_lrp.pictures.fit` does. "rescale": both sides
+    not square: resized so that the network's size is covered), exactly as `vision.images.fit` does. "rescale": both sides
     are resized, the aspect ratio is not kept. "as it is": the picture has the size already. Pictures are resized bilinearly.
 
     A region's pixels are those whose centres lie in one of its boxes (left and top edges included); a box too thin to meet
@@ -316,7 +316,7 @@ def prepared(dataset, picture, size):
     height, width = size
     try:
         image = picture.read()
-    except (pictures.UnreadablePictureError, OSError) as error:
+    except (images.UnreadablePictureError, OSError) as error:
         return dataset.report(picture.name, "unreadable picture", error)
     if dataset.fitting == "as it is" and image.shape[:2] != (height, width):
         detail = f"{image.shape[1]} x {image.shape[0]} pixels, and the network takes {width} x {height}"

@@ -8,8 +8,8 @@ from functools import partial
 import numpy as np
 from PIL import Image
 
-from tf_lrp import pictures
 from tf_lrp.evaluation.datasets.base import Dataset, Picture, Region, existing, stored_size
+from tf_lrp.vision import images
 
 
 class Mosaic(Dataset):
@@ -80,7 +80,7 @@ class Mosaic(Dataset):
             return self.report(name, "missing picture", path)
         try:
             size = stored_size(path)
-        except pictures.UnreadablePictureError as error:
+        except images.UnreadablePictureError as error:
             return self.report(name, "unreadable picture", f"{path}: {error}")
         if min(size) < self.cell:
             return self.report(name, "picture too small", f"{path} has {size[0]} x {size[1]} pixels, a cell {self.cell}")
@@ -107,9 +107,9 @@ def _compose(paths, cell):
     mosaic = Image.new("RGB", (2 * cell, 2 * cell))
     for number, path in enumerate(paths):
         try:
-            image = pictures.read(path)
-        except pictures.UnreadablePictureError as error:
-            raise pictures.UnreadablePictureError(f"{path}: {error}") from error
+            image = images.read(path)
+        except images.UnreadablePictureError as error:
+            raise images.UnreadablePictureError(f"{path}: {error}") from error
         left, top = (image.width - cell) // 2, (image.height - cell) // 2
         mosaic.paste(image.crop((left, top, left + cell, top + cell)), (number % 2 * cell, number // 2 * cell))
     return np.array(mosaic)

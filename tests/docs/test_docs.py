@@ -1,0 +1,74 @@
+"""The code of the documentation runs, top to bottom, and does what the text says."""
+
+import re
+
+import numpy as np
+import pytest
+from locations import ROOT
+
+import tf_lrp
+from tf_lrp import twins
+
+DOCS = ROOT / "docs"
+
+
+def run(page, count):
+    """Runs the code of a page; what it has defined."""
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / page).read_text(), re.S)
+    assert len(blocks) == count
+    names = {}
+    for block in blocks:
+        exec(compile(block, f"docs/{page}", "exec"), names)
+    return names
+
+
+@pytest.fixture(scope="module")
+def extending():
+    return run("extending.md", 5)
+
+
+def test_the_custom_layer_has_its_twin(extending):
+    model, x = extending["model"], extending["x"]
+    without_biases = tf_lrp.Analyzer(model, "z")
+    step = next(row for row in without_biases.rules() if row[0] == "pool")
+    assert step[1] == "AttentionPooling"
+    assert twins.twin_class_of(model.get_layer("pool")) is extending["AttentionPoolingTwin"]
+    np.testing.assert_allclose(without_biases.twin(x), model(x), rtol=1e-5)
+    # The layers start without biases, so nothing is kept.
+    np.testing.assert_allclose(without_biases.analyze(x).sum((1, 2)), np.max(model(x), axis=1), rtol=1e-4)
+
+
+def test_layers_with_weights(extending):
+    model, x = extending["weighted"], extending["tables"]
+    table = tf_lrp.Analyzer(model, "epsilon").rules()
+    assert [row[2] for row in table if row[0] in ("masked", "gated")] == ["Epsilon()", "Epsilon()"]
+    twin = tf_lrp.Analyzer(model, "z").twin
+    np.testing.assert_allclose(twin(x), model(x), rtol=1e-5)
+    sums = extending["of_tables"].sum(axis=1)
+    np.testing.assert_allclose(sums, np.max(model(x), axis=1), rtol=1e-3)  # the layers start without biases
+
+
+def test_the_rule_of_one_layer(extending):
+    chosen = {row[0]: row[2] for row in extending["analyzer"].rules()}
+    assert chosen["features"] == "Gamma(gamma=0.5)"
+    assert chosen["scores"] == "Epsilon()"
+
+
+def test_the_rule_of_ones_own(extending):
+    model, x, relevance = extending["model"], extending["x"], extending["relevance"]
+    scores = np.max(model(x), axis=1)
+    np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
+    assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
+    assert tf_lrp.Preset.from_json(extending["text"]) == extending["mine"]
+
+
+def test_coming_from_innvestigate():
+    found = run("from-innvestigate.md", 1)
+    assert found["relevance"].shape == found["x"].shape
+
+
+def test_production(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run("production.md", 5)
+    assert found["maps"][0].shape == found["x"].shape
+    assert (tmp_path / "out" / "explained.tflite").is_file()

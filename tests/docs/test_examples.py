@@ -1,0 +1,55 @@
+"""Every example runs from top to bottom, leaves the picture it speaks of, and finds relevance where it has to be."""
+
+import re
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from locations import ROOT
+from PIL import Image
+
+EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+
+# What an example prints, and the least that the percentages in it have to be. The networks are trained anew and differ from
+# machine to machine, so the bounds lie well below what is found, but several times above what chance gives.
+FINDS = {
+    "signals": [
+        (r'"slow" in the slow burst: (\d+)%.*sensor: (\d+)%', (20, 70)),  # by chance 5 and 25
+        (r'"fast" in the fast burst: (\d+)%.*sensor: (\d+)%', (20, 70)),
+    ],
+    "tune_preset": [(r"tuned +positive relevance on the object, new pictures: (\d+)%", (50,))],
+    "volumes": [(r"in the blob: (\d+)%; the blob is 0", (50,)), (r"strongest voxel in the blob: (\d+)%", (80,))],
+    "categories": [(r"on the judging ones: (\d+)%; they are 1\d%", (45,))],
+    "tabular": [(r"debt and late payments together: (\d+)%", (65,))],  # by chance 33
+    "several_inputs": [
+        (r"spot, young +: relevance from the picture +(\d+)%", (75,)),
+        (r"no spot, old : .*from the metadata +(\d+)%", (75,)),
+        (r"in the spot: (\d+)%; the spot is 4%", (50,)),
+        (r"of the metadata's: age (\d+)%", (70,)),
+    ],
+    "several_outputs": [
+        *((rf"support for {name} +on the object: (\d+)%", (35,)) for name in ("class", "top", "left", "bottom", "right")),
+        (r"the object is 8% of a picture", ()),
+    ],
+    "segmentation": [
+        (r"the disc's middle pixel +\d+% +(\d+)% ", (60,)),  # by chance 13
+        (r"the disc +\d+% +(\d+)% ", (60,)),
+        (r"the square +\d+% +\d+% +(\d+)%", (35,)),  # by chance 12
+    ],
+    "regression": [(r"lies on bright dots: (\d+)%; they are 2%", (60,)), (r"lies on dark dots: (\d+)%; they are 2%", (60,))],
+}
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
+def test_example(example, tmp_path):
+    out = tmp_path / "picture.png"
+    run = subprocess.run([sys.executable, example, out], capture_output=True, text=True, cwd=tmp_path)
+    assert run.returncode == 0, run.stderr[-2000:]
+    if "heatmap.save" in example.read_text():
+        assert "saved" in run.stdout
+        assert np.asarray(Image.open(out)).std() > 5
+    for statement, least in FINDS.get(example.stem, ()):
+        found = re.search(statement, run.stdout)
+        assert found, f"{statement} is not in what it printed:\n{run.stdout}"
+        assert all(int(percent) >= bound for percent, bound in zip(found.groups(), least, strict=True)), found[0]

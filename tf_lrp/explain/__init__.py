@@ -1,0 +1,1 @@
+"""What all explainers share: inputs, neuron selection, batches, compiled passes, the layer of an explanation."""

@@ -1,5 +1,0 @@
-"""Where iNNvestigate 1 keeps `graph.model_wo_softmax`."""
-
-from tf_lrp.innvestigate.utils.keras import graph
-
-__all__ = ["graph"]

@@ -1,0 +1,1 @@
+"""Other libraries: iNNvestigate's names, Quantus, TensorBoard."""

@@ -1,0 +1,113 @@
+"""How layers open whose own ``call`` does not run on symbolic tensors: each as a function of symbolic tensors."""
+
+from __future__ import annotations
+
+import keras
+from keras import layers, ops
+
+from tf_lrp.keras_compat import function_openers, internals
+from tf_lrp.keras_compat.function_openers import opens as _opens
+from tf_lrp.keras_compat.operations import CellSum, Gated, MergeTime, SplitTime, StateSum
+from tf_lrp.keras_compat.side_effects import Unexplainable, on_symbolic_tensors
+
+
+def opener_of(operation):
+    """The function (layer, *args, **kwargs) -> outputs that opens an operation of this class, or None.
+
+    Subclasses that define their own ``call`` open by that.
+    """
+    for base in type(operation).__mro__:
+        if base in function_openers.OPENERS:
+            opener, when = function_openers.OPENERS[base]
+            return opener if type(operation).call is base.call and when(operation) else None
+    return _data_layer if isinstance(operation, internals.DATA_LAYERS) else None
+
+
+def _data_layer(layer, *args, **kwargs):
+    """A preprocessing layer, by its own ``call``, in which keras.ops stands for the backend."""
+    return type(layer).call(on_symbolic_tensors(layer), *args, **kwargs)
+
+
+@_opens(*[getattr(layers, n) for n in ("ContrastLimitedAdaptiveHistogramEqualization",) if hasattr(layers, n)])
+def _local_equalization(layer, *args, **kwargs):
+    raise Unexplainable("it looks each value up in a table of how often values occur around it, which has no relevance rule")
+
+
+@_opens(layers.TimeDistributed)
+def _time_distributed(layer, inputs, mask=None, training=None):
+    """Every step is a sample of its own."""
+    kwargs = {}
+    if mask is not None and internals.takes(layer.layer, "mask"):
+        kwargs["mask"] = MergeTime()(mask)
+    outputs = layer.layer(MergeTime()(inputs), **kwargs)
+    return keras.tree.map_structure(lambda y: SplitTime()(y, inputs), outputs)
+
+
+@_opens(*internals.FEATURE_CONCATENATION)
+def _feature_concatenation(layer, xs):
+    """Its own call takes TensorFlow's function."""
+    return ops.concatenate(xs, axis=layer.axis)
+
+
+@_opens(layers.Bidirectional)
+def _bidirectional(layer, sequences, initial_state=None, mask=None, training=None):
+    """Both layers, the backward one in its own order; without the fused kernels that Keras may take."""
+    half = None if initial_state is None else len(initial_state) // 2
+    states = (None, None) if half is None else (initial_state[:half], initial_state[half:])
+    results = [
+        inner(sequences, initial_state=state, mask=mask)
+        for inner, state in zip((layer.forward_layer, layer.backward_layer), states, strict=True)
+    ]
+    states = [s for result in results for s in result[1:]] if layer.return_state else []
+    forward, backward = [result[0] if layer.return_state else result for result in results]
+    if layer.return_sequences:
+        backward = ops.flip(backward, axis=1)
+    merged = {
+        "concat": lambda: ops.concatenate([forward, backward], axis=-1),
+        "sum": lambda: ops.add(forward, backward),
+        "ave": lambda: ops.divide(ops.add(forward, backward), 2),
+        "mul": lambda: ops.multiply(forward, backward),
+        None: lambda: (forward, backward),
+    }[layer.merge_mode]()
+    if not layer.return_state:
+        return merged
+    return (*(merged if layer.merge_mode is None else (merged,)), *states)
+
+
+@_opens(layers.LSTMCell, *internals.CONVOLUTIONAL_LSTM_CELLS)
+def _lstm_cell(cell, inputs, states, training=None):
+    """c = f c' + i g, h = o tanh(c). Gates read all that the candidate g reads, but take no relevance."""
+    h, c = states
+    size = cell.kernel.shape[-1] // 4
+    axis = 1 if getattr(cell, "data_format", "channels_last") == "channels_first" else -1
+    gates = layers.Activation(cell.recurrent_activation, dtype=cell.dtype_policy)(CellSum(cell, slice(None))(inputs, h))
+    input_gate, forget_gate, _, output_gate = ops.split(gates, 4, axis=axis)
+    candidate = layers.Activation(cell.activation, dtype=cell.dtype_policy)(CellSum(cell, slice(2 * size, 3 * size))(inputs, h))
+    c = StateSum()(Gated()(c, forget_gate), Gated()(candidate, input_gate))
+    h = Gated()(layers.Activation(cell.activation, dtype=cell.dtype_policy)(c), output_gate)
+    return h, [h, c]
+
+
+@_opens(layers.GRUCell)
+def _gru_cell(cell, inputs, states, training=None):
+    """h = z h' + (1 - z) g. The reset gate is part of the candidate's weights (reset_after) or scales the state before."""
+    (h,) = states if isinstance(states, (list, tuple)) else (states,)
+    units = cell.units
+    gate = layers.Activation(cell.recurrent_activation, dtype=cell.dtype_policy)
+    update, reset = ops.split(gate(CellSum(cell, slice(2 * units))(inputs, h)), 2, axis=-1)
+    columns = slice(2 * units, 3 * units)
+    if cell.reset_after:
+        preactivation = CellSum(cell, columns)(inputs, h, reset)
+    else:
+        preactivation = CellSum(cell, columns)(inputs, Gated()(h, reset))
+    candidate = layers.Activation(cell.activation, dtype=cell.dtype_policy)(preactivation)
+    h = StateSum()(Gated()(h, update), Gated()(candidate, ops.subtract(1, update)))
+    return h, [h] if isinstance(states, (list, tuple)) else h
+
+
+@_opens(layers.SimpleRNNCell)
+def _simple_cell(cell, inputs, states, training=None):
+    """h = f(x W + h' U + b)"""
+    (h,) = states if isinstance(states, (list, tuple)) else (states,)
+    h = layers.Activation(cell.activation, dtype=cell.dtype_policy)(CellSum(cell, slice(None))(inputs, h))
+    return h, [h] if isinstance(states, (list, tuple)) else h

@@ -1,0 +1,167 @@
+"""What a ``call`` does besides computing from its arguments (random numbers, losses, state), and leaving it undone."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import threading
+
+import keras
+import tensorflow as tf
+from keras import ops
+
+from tf_lrp.keras_compat import internals
+
+
+class Unexplainable(Exception):
+    """Why a function of keras.ops cannot be opened as it is called; the message is a clause."""
+
+
+class Noise(internals.Sized):
+    """Random numbers of a shape that may be known only when the graph runs: the same ones each time, and no seed moves on."""
+
+    def __init__(self, function):
+        super().__init__(function, routes=False)
+
+    def call(self, samples, *args, seed=None, **kwargs):
+        # ``samples`` says nothing: it makes a node of the graph even of what takes no other tensor.
+        # Without a seed Keras would draw one from its global generator: one number is as good as another.
+        seed = _StandingSeed(seed) if isinstance(seed, keras.random.SeedGenerator) else seed or 0
+        return self.function(*args, seed=seed, **kwargs)
+
+
+class _StandingSeed(keras.random.SeedGenerator):
+    """The next seed of a generator, without taking it from there."""
+
+    def __init__(self, generator):
+        self.generator = generator
+
+    def next(self, ordered=True):
+        return tf.convert_to_tensor(self.generator.state) * 1
+
+
+@contextlib.contextmanager
+def left_out(inputs):
+    """While a ``call`` is run on symbolic tensors, within `keras_internals.tracing`, it changes nothing and draws nothing.
+
+    Losses that it adds and values that it gives to variables are let go, and random numbers are drawn when the graph runs.
+
+    Args:
+        inputs: nested structure of the KerasTensors that it is called on.
+    """
+    with _unchanged_state(), _symbolic_noise(keras.tree.flatten(inputs)[0]):
+        yield
+
+
+@contextlib.contextmanager
+def _unchanged_state():
+    """While a ``call`` is run on symbolic tensors, it adds no losses and sets no variables but those that it makes."""
+    new = set()
+    initialize, assign, add_loss = internals.KerasVariable.__init__, internals.KerasVariable.assign, keras.layers.Layer.add_loss
+
+    def noting(variable, *args, **kwargs):
+        new.add(id(variable))
+        initialize(variable, *args, **kwargs)
+
+    def assigning(variable, value):
+        return assign(variable, value) if id(variable) in new else value
+
+    internals.KerasVariable.__init__ = internals.in_this_thread(noting, initialize)
+    internals.KerasVariable.assign = internals.in_this_thread(assigning, assign)
+    keras.layers.Layer.add_loss = internals.in_this_thread(lambda layer, loss: None, add_loss)
+    try:
+        yield
+    finally:
+        internals.KerasVariable.__init__, internals.KerasVariable.assign, keras.layers.Layer.add_loss = (
+            initialize,
+            assign,
+            add_loss,
+        )
+
+
+class _Namespace:
+    """A module with some of its attributes replaced in this thread."""
+
+    def __init__(self, module, **replaced):
+        self._module, self._replaced, self._thread = module, replaced, threading.get_ident()
+
+    def __getattr__(self, name):
+        here = threading.get_ident() == self._thread
+        return self._replaced[name] if here and name in self._replaced else getattr(self._module, name)
+
+
+@contextlib.contextmanager
+def _symbolic_noise(tensor):
+    """While keras.random draws numbers when the graph runs instead of now.
+
+    Args:
+        tensor: KerasTensor of the graph.
+    """
+    backend = internals.RANDOM_FUNCTIONS.backend
+
+    def drawn(function, *args, **kwargs):
+        return Noise(function).symbolic_call(internals.SizeOf(0)(tensor) if tensor.shape else tensor, *args, **kwargs)
+
+    def shifted(name, low, high):
+        """Of numbers in other units, where those depend on the inputs: low + (high - low) u, or mean + deviation u."""
+        function = getattr(backend.random, name)
+
+        def draw(shape, *args, **kwargs):
+            given = dict(zip((low, high), args, strict=False)) | kwargs
+            if not internals.is_symbolic([given.get(low), given.get(high)]):
+                return drawn(function, shape, *args, **kwargs)
+            first, second = given.pop(low, 0.0), given.pop(high, 1.0)
+            scale = second if high == "stddev" else ops.subtract(second, first)
+            return ops.add(first, ops.multiply(scale, drawn(function, shape, **given)))
+
+        return draw
+
+    def by_shape(name):
+        function = getattr(backend.random, name)
+
+        def draw(shape, *args, **kwargs):
+            if internals.is_symbolic((shape if name == "categorical" else (), args, kwargs)):
+                raise Unexplainable(
+                    f"keras.random.{name} draws numbers whose distribution depends on the inputs, and has no relevance rule"
+                )
+            return drawn(function, shape, *args, **kwargs)
+
+        return draw
+
+    def dropout(inputs, *args, **kwargs):
+        if not internals.is_symbolic(inputs):
+            return drawn(backend.random.dropout, inputs, *args, **kwargs)
+        return ops.multiply(inputs, drawn(backend.random.dropout, ops.ones_like(inputs), *args, **kwargs))
+
+    def shuffle(x, axis=0, seed=None):
+        if not internals.is_symbolic(x):
+            return drawn(backend.random.shuffle, x, axis=axis, seed=seed)
+        places = drawn(backend.random.shuffle, ops.arange(ops.shape(x)[axis]), seed=seed)
+        return ops.take(x, places, axis=axis)
+
+    def as_it_is(x, *args, **kwargs):
+        return x if internals.is_symbolic(x) else backend.convert_to_tensor(x, *args, **kwargs)
+
+    functions = {
+        **{name: by_shape(name) for name in ("randint", "gamma", "binomial", "beta", "categorical")},
+        **{name: shifted(name, "mean", "stddev") for name in ("normal", "truncated_normal")},
+        "uniform": shifted("uniform", "minval", "maxval"),
+        "dropout": dropout,
+        "shuffle": shuffle,
+    }
+    internals.RANDOM_FUNCTIONS.backend = _Namespace(
+        backend, random=_Namespace(backend.random, **functions), convert_to_tensor=as_it_is
+    )
+    try:
+        yield
+    finally:
+        internals.RANDOM_FUNCTIONS.backend = backend
+
+
+def on_symbolic_tensors(data_layer):
+    """A preprocessing layer that calls keras.ops in the place of its backend: a copy, which shares the variables."""
+    layer = copy.copy(data_layer)
+    own = {"random": keras.random, "name": "tensorflow", "_backend": "tensorflow"}
+    own |= dict.fromkeys(("numpy", "nn", "core", "math", "linalg"), keras.ops)
+    object.__setattr__(layer, "backend", _Namespace(keras.ops, **own))
+    return layer

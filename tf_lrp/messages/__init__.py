@@ -1,0 +1,1 @@
+"""What people read: near names in errors, tables in the terminal."""
