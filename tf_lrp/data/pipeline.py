@@ -125,7 +125,7 @@ def _chooser(selection, analyzer, output):
     if callable(selection):
         return tf.function(selection)
     if isinstance(selection, str) and selection == "labels":
-        shape = tuple(analyzer.twin.outputs[analyzer._target(output)].shape)
+        shape = tuple(analyzer.twin.outputs[analyzer.output_position(output)].shape)
         if len(shape) != 2 or shape[1] in (None, 1):
             raise ValueError(
                 f'neuron_selection="labels" needs an output (N, C) of C > 1 classes; it has the shape {shape}. Explain '
@@ -133,7 +133,7 @@ def _chooser(selection, analyzer, output):
             )
         return lambda x, *rest: _label_index(rest, shape[1])
     if neurons.is_target(selection):
-        explained = analyzer.twin.outputs[analyzer._target(output)]
+        explained = analyzer.twin.outputs[analyzer.output_position(output)]
         neurons.check(selection, 1, explained.shape, explained.dtype)  # what is the same for all samples is so for one
         return lambda *element: selection
     if selection is None or isinstance(selection, str) or np.ndim(selection) == 0:
@@ -181,7 +181,7 @@ def _label_index(rest, neurons):
 def _described(selection):
     if callable(selection):
         return f"function {getattr(selection, '__qualname__', type(selection).__name__)}"
-    return neurons.described(selection)
+    return neurons.describe(selection)
 
 
 def _digest(parts):

@@ -194,7 +194,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         if self._accounted:
             # A model built for one batch size takes no part of it.
             count = len(self._arrays[0]) if self._fixed else self._accounted
-            first = self._selected.each()[0].first(count)
+            first = self._selected.each()[0].rows(slice(count))
             balance = self.analyzer.conservation(self._packed([a[:count] for a in self._arrays]), first, output=self._output)
         return Snapshot(relevance, start, indices, balance)
 
@@ -210,7 +210,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         Raises:
             ValueError: for relevance that is NaN or infinite.
         """
-        leaves, _ = self.analyzer._inputs.flatten(snapshot.relevance)
+        leaves, _ = self.analyzer.input_spec.flatten(snapshot.relevance)
         sheets = {}
         for position, shown in self._shown.items():
             relevance = leaves[position] if snapshot.output.ndim == 2 else leaves[position][:, None]
@@ -259,7 +259,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         if self._explained_model is self.model and not self._rebuild:
             return
         analyzer = Analyzer(self.model, self._preset, **self._options)
-        spec, target = analyzer._inputs, analyzer._target(self._output)
+        spec, target = analyzer.input_spec, analyzer.output_position(self._output)
         leaves, self._packed = spec.flatten(self._x)
         arrays = spec.arrays(leaves)
         total, explained = len(arrays[0]), analyzer.twin.outputs[target]
@@ -267,7 +267,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         self._fixed = spec.tensors[0].shape[0] is not None
         count = total if self._fixed else min(total, self._max_images)
         self._arrays = [a[:count] for a in arrays]
-        self._selected = checked.first(count)
+        self._selected = checked.rows(slice(count))
         # Inputs in a dict go by its keys, as in x.
         self._input_names = sorted(spec.structure) if isinstance(spec.structure, dict) else spec.names
         self._shown = _pictures_of(self._input_names, arrays, self._pictures, min(total, self._max_images))
@@ -281,11 +281,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         count, selection = len(outputs), self._selected
         outputs = tf.constant(outputs)
         if selection.mode in ("max_activation", "index", "indices"):
-            start = neurons.Start(selection.mode, selection.values).fixed(outputs)
+            start = neurons.InitialRelevance(selection.mode, selection.values).fixed(outputs)
             flat, columns = np.reshape(outputs, (count, -1)).astype(np.float64), np.asarray(start.values).reshape(count, -1)
             found = np.take_along_axis(flat, columns, axis=1).reshape(np.shape(start.values))
             return found, np.asarray(start.values) if outputs.shape.rank <= 2 else None
-        starts = [neurons.Start(one.mode, one.values)(outputs) for one in selection.each()]
+        starts = [neurons.InitialRelevance(one.mode, one.values)(outputs) for one in selection.each()]
         sums = [np.asarray(start, np.float64).reshape(count, -1).sum(axis=1) for start in starts]
         return np.stack(sums, axis=1) if selection.mode in neurons.SEVERAL else sums[0], None
 

@@ -426,7 +426,7 @@ class TargetExplainer(PictureExplainer):
         x = self.classifier.prepare(np.stack(pictures))
         output, maps = self.analyzer.with_output(x, [self.target], layers=self.layers, batch_size=len(x))
         selection = neurons.check(self.target, len(x), output.shape, output.dtype)
-        start = np.asarray(neurons.Start(selection.mode, selection.values)(tf.constant(output)), np.float64)
+        start = np.asarray(neurons.InitialRelevance(selection.mode, selection.values)(tf.constant(output)), np.float64)
         scores = start.reshape(len(x), -1).sum(axis=1, keepdims=True)
         return Explained(x, scores, None, np.zeros((len(x), 1), int), maps.pop("input"), maps)
 
