@@ -30,7 +30,7 @@ class Recipe:
 
 def recipe_of(dataset):
     """The `Recipe` of a dataset that `explain` returned, None for any other."""
-    return getattr(dataset, "_tf_lrp_recipe", None)
+    return getattr(dataset, "tf_lrp_recipe", None)
 
 
 def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=None, num_parallel_calls=2):
@@ -95,7 +95,7 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
         }
 
     explained = dataset.map(function, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(1)
-    explained._tf_lrp_recipe = Recipe(dataset, function, settings)
+    explained.tf_lrp_recipe = Recipe(dataset, function, settings)
     return explained
 
 

@@ -215,8 +215,13 @@ def _no_node(*args, **kwargs):
     """In place of the node that Keras would note in a layer."""
 
 
+def layers_in(model):
+    """A model and all layers in it, also those within layers and nested models."""
+    return list(model._flatten_layers())
+
+
 def _operations_in(model):
-    found = {id(layer): layer for layer in model._flatten_layers()}
+    found = {id(layer): layer for layer in layers_in(model)}
     for layer in list(found.values()):
         found.update((id(o), o) for o in getattr(functional_of(layer), "_operations", ()))
     return list(found.values())

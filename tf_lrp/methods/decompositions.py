@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp import rules as R
-from tf_lrp import select
+from tf_lrp import rules, select
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.methods import checks
@@ -50,8 +49,8 @@ class DeepTaylor(LRP):
         if (low is None) != (high is None):
             raise ValueError(f"DeepTaylor takes both low and high, or neither; got low={low!r}, high={high!r}.")
         if preset is None:
-            at_input = R.WSquare() if low is None else R.ZBox(low, high)
-            preset = Preset([(select.first(1), at_input), (select.all(), R.ZPlus(bias=False, stabilizer=0))], "deep_taylor")
+            at_input = rules.WSquare() if low is None else rules.ZBox(low, high)
+            preset = Preset([(select.first(1), at_input), (select.all(), rules.ZPlus(bias=False, stabilizer=0))], "deep_taylor")
         super().__init__(model, preset, **options)
 
     def attribute(self, probe, inputs, seeds):
@@ -83,4 +82,6 @@ class ExcitationBackprop(LRP):
     assumptions = ("scores", "only_relus")
 
     def __init__(self, model, **options):
-        super().__init__(model, Preset([(select.all(), R.ZPlus(bias=False, stabilizer=0))], "excitation_backprop"), **options)
+        super().__init__(
+            model, Preset([(select.all(), rules.ZPlus(bias=False, stabilizer=0))], "excitation_backprop"), **options
+        )
