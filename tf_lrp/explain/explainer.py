@@ -18,6 +18,7 @@ from tf_lrp.explain.layer import ExplanationLayer
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import internals
+from tf_lrp.messages import checks
 from tf_lrp.messages.names import meant
 
 #: Backward passes of one forward pass that are laid out in one graph; more are run in portions of this size.
@@ -64,7 +65,7 @@ class Explainer:
         jit_compile="auto",
         categories=NO_CATEGORIES,
     ):
-        _check_batch_size(batch_size)
+        checks.integer("batch_size", batch_size)
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         if jit_compile not in ("auto", True, False):
@@ -186,7 +187,7 @@ class Explainer:
         names = self._layer_names(layers)
 
         if batch_size is not None:
-            _check_batch_size(batch_size)
+            checks.integer("batch_size", batch_size)
         # A model built for one batch size takes no other.
         batch_size = self._inputs.tensors[0].shape[0] or batch_size or self.batch_size
 
@@ -462,11 +463,6 @@ def propagate(probe, inputs, starts):
     found = [tape.gradient(explained, values, s(explained), unconnected_gradients=none) for s in starts]
     # Of an input that is looked up in, TensorFlow returns the slices that were taken.
     return explained, values, [[tf.convert_to_tensor(r) for r in reached] for reached in found]
-
-
-def _check_batch_size(batch_size):
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
 
 
 def _as(dtype, relevances):
