@@ -8,8 +8,9 @@ from keras import layers
 
 from tf_lrp.keras_compat import internals
 from tf_lrp.rules import Pass, Taylor
-from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
+from tf_lrp.twins.base import Twin, summed_to, with_relevance
 from tf_lrp.twins.identities import IDENTITY_LAYERS, only_in_training
+from tf_lrp.twins.plan import DEFAULT_PLAN
 from tf_lrp.twins.registry import register_twin
 
 CASTS = internals.operation_classes("Cast", "SaturateCast")
@@ -33,12 +34,12 @@ class PassTwin(Twin):
     def supports(cls, inputs):
         return len(inputs) == 1
 
-    def __init__(self, *args, known=NOTHING, **kwargs):
+    def __init__(self, *args, plan=DEFAULT_PLAN, **kwargs):
         super().__init__(*args, **kwargs)
-        self.known = known
+        self.plan = plan
 
     def compute(self, *inputs):
-        if self.known.settled:
+        if self.plan.is_identity:
             return inputs[0]
         operation = self.operation
         # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
