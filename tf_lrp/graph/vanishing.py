@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from keras import tree
 
-from tf_lrp.graph.activations import is_relu, proven
-from tf_lrp.graph.signs import moves_values
+from tf_lrp.operations.activation_table import activation_of, is_relu
+from tf_lrp.operations.routing_table import moves_values
 from tf_lrp.rules import Pass, Rule, Stop, WinnerTakesAll, identity, negative, positive
-from tf_lrp.twins.activation import PassTwin
+from tf_lrp.twins.activation import IdentityTwin, PassTwin
 from tf_lrp.twins.base import Known
 from tf_lrp.twins.pooling import POOLING_TWINS
 from tf_lrp.twins.registry import twin_class_of
@@ -60,7 +60,7 @@ def _unseen_below_zero(graph, facts):
     """For each node: whether only ReLUs take what it returns."""
     seen = {id(t) for t in tree.flatten(graph.outputs)}
     for node, of_node in zip(graph.nodes, facts, strict=True):
-        if "activation" not in of_node.kinds or not proven(node.operation).zero_below_zero:
+        if "activation" not in of_node.kinds or not activation_of(node.operation).zero_below_zero:
             seen.update(id(t) for t in node.inputs)
     return [all(id(t) not in seen for t in node.outputs) for node in graph.nodes]
 
@@ -89,6 +89,6 @@ def _passes_zero(node, of_node, rule):
     if not isinstance(rule, Pass) or node.affine is not None:
         return False, False
     if "activation" in of_node.kinds:
-        function = proven(node.operation)
+        function = activation_of(node.operation)
         return twin_class is PassTwin and function.zero_at_zero, twin_class is PassTwin and function.zero_below_zero
-    return twin_class in (PassTwin, RoutingTwin) and moves_values(node.operation), False
+    return twin_class in (IdentityTwin, RoutingTwin) and moves_values(node.operation), False
