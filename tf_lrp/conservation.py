@@ -142,7 +142,7 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     """
     explained = tree.flatten(rewritten.core.outputs)[target]
     values = _values(rewritten, inputs)
-    start = neurons.Start(start_mode, selected)(values[id(explained)])
+    start = neurons.InitialRelevance(start_mode, selected)(values[id(explained)])
     layers, of_inputs = _pass(rewritten, values, {id(explained): start})
     return Conservation(output=float(total(start)), input=of_inputs, layers=layers, **_summed(layers))
 

@@ -12,7 +12,7 @@ from random_networks import OPERATIONS, SURE, Reflected, X, float64, networks, p
 
 import tf_lrp
 from tf_lrp.graph import signs
-from tf_lrp.graph.activations import activation_name, is_relu, proven
+from tf_lrp.operations.activation_table import activation_name, activation_of, is_relu
 
 
 def claimed(steps):
@@ -71,7 +71,7 @@ def test_the_table_of_activations_holds():
         ]
         for layer in layers:
             function = layer.activation if isinstance(layer, keras.layers.Activation) else layer.call
-            y, holds = np.asarray(function(t)), proven(layer)
+            y, holds = np.asarray(function(t)), activation_of(layer)
             assert not holds.nonnegative or (y >= 0).all(), activation_name(layer)
             assert not holds.keeps_nonnegative or (y[x >= 0] >= 0).all(), activation_name(layer)
             assert not holds.zero_at_zero or (y[x == 0] == 0).all(), activation_name(layer)

@@ -50,6 +50,8 @@ class Contraction(Affine):
 class WeightedMatmul(Contraction):
     """Matrix products."""
 
+    keeps_nonnegative = True
+
 
 @affine_for(*internals.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):

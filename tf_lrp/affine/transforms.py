@@ -140,9 +140,16 @@ class ScatterAdd(Transform):
         return [t for t in (given["inputs"], given["updates"]) if isinstance(t, keras.KerasTensor)]
 
 
-@affine_for(*internals.operation_classes("Vdot", "Cross", "Correlate"))
+@affine_for(*internals.operation_classes("Vdot", "Correlate"))
 class ProductFunction(WeightedMatmul):
     """Products with an array of weights that are linear in both."""
+
+
+@affine_for(*internals.operation_classes("Cross"))
+class CrossFunction(WeightedMatmul):
+    """x_1 y_2 - x_2 y_1, for each pair of axes."""
+
+    keeps_nonnegative = False
 
 
 @affine_for(*internals.operation_classes("BatchNorm"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +12,14 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.category_inputs import CategoryInputs
-from tf_lrp.graph.facts import Facts, gather
+from tf_lrp.graph.facts import Facts, gather, twin_class_at
 from tf_lrp.graph.nodes import Graph, Node
 from tf_lrp.graph.optimize import OPTIMIZATIONS, optimize
 from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
-from tf_lrp.twins.pooling import SHARING_TWINS
+from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +98,12 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
     plans = optimize(graph, facts, rules, optimizations)
     described = list(zip(graph.nodes, facts, choices, plans, strict=True))
 
+    def step_of(node, rule):
+        return _step(node, rule, preset, optimizations)
+
     def twin_at(position):
         node, of_node, (choice, takes), plan = described[position]
-        return _twin(
-            node, of_node, choice, takes, plan, functools.partial(_step, preset=preset, optimizations=optimizations), dtype
-        )
+        return _twin(node, of_node, choice, takes, plan, step_of, dtype)
 
     built = build(graph, twin_at, dtype, name)
     parts = zip(described, built.layers, built.taken, built.returned, strict=True)
@@ -142,24 +141,26 @@ def _choices(graph, facts, preset):
 def _takes(node, of_node, rule):
     if isinstance(rule, SignalTakesAll) or of_node.only_takers:
         return of_node.takers
-    twin_class = SoftmaxTwin if "softmax" in of_node.kinds else twin_class_of(node.operation)
+    twin_class = twin_class_at(node, of_node.signals)
     return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
 
 
-def _passes(node, of_node, choice):
-    """Whether a node needs nothing but `PassTwin`."""
-    if not isinstance(choice.rule, Pass) or sum(of_node.signals) != 1:
-        return False
-    return "activation" in of_node.kinds or (choice.addressed and (node.problem or twin_class_of(node.operation) is None))
+def _twin_class(node, of_node, choice):
+    """The twin class that a node gets; None if there is none."""
+    twin_class = twin_class_at(node, of_node.signals)
+    if node.affine is not None or (twin_class is PassTwin and sum(of_node.signals) == 1):
+        return twin_class
+    if twin_class is None or node.problem:
+        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(of_node.signals) == 1
+        return PassTwin if passes else None
+    return twin_class
 
 
 def _lacks_twin(node, of_node, choice):
-    if node.affine is not None or isinstance(choice.rule, Stop) or _passes(node, of_node, choice):
+    if isinstance(choice.rule, Stop):
         return False
-    if "softmax" in of_node.kinds:
-        return False
-    twin_class = twin_class_of(node.operation)
-    if node.problem or twin_class is None:
+    twin_class = _twin_class(node, of_node, choice)
+    if twin_class is None:
         return True
     taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.signals), strict=True) if flag]
     return not twin_class.supports(taking)
@@ -178,17 +179,13 @@ def _twin(node, of_node, choice, takes, plan, step_of, dtype):
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
         _check_pass(node, of_node)
     arguments["takes"] = takes
-    if node.affine is not None:
-        return AffineTwin(affine=node.affine, plan=plan, **arguments)
-    if "softmax" in of_node.kinds:
-        return SoftmaxTwin(**arguments)
-    if _passes(node, of_node, choice):
-        return PassTwin(plan=plan, **arguments)
-    twin_class = twin_class_of(node.operation)
+    twin_class = _twin_class(node, of_node, choice)
+    if twin_class.follows_plan and plan != DEFAULT_PLAN:
+        arguments["plan"] = plan
+    if twin_class is AffineTwin:
+        arguments["affine"] = node.affine
     if issubclass(twin_class, RecurrentTwin):
         arguments["step"] = step_of(node, choice.rule)
-    if twin_class in SHARING_TWINS:
-        arguments["plan"] = plan
     return twin_class(**arguments)
 
 

@@ -76,6 +76,14 @@ class Twin(keras.layers.Layer):
     rules: tuple[type, ...] = ()
     #: The cause (see `tf_lrp.conservation.CAUSES`) of what goes in and does not come out, where `absorbed` does not say.
     remainder = ""
+    #: Whether no output is negative where no input, and no number among the arguments, is. Rules use it to skip work.
+    keeps_nonnegative = False
+    #: Whether it computes with its inputs alone, without weights: what it makes of probabilities are no scores.
+    is_arithmetic = False
+    #: Whether each entry of the output depends on the same entry of each input alone.
+    is_elementwise = False
+    #: Whether the class takes an argument ``plan``, the `Plan` that it follows.
+    follows_plan = False
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(name=name, dtype=dtype)
@@ -117,6 +125,32 @@ class Twin(keras.layers.Layer):
         A twin with masks or gates among its inputs says no for them: layers that only feed those take no relevance.
         """
         return signals
+
+    @classmethod
+    def variant(cls, operation, signals):
+        """The twin class for a call in which the inputs with the flags ``signals`` depend on the model's inputs."""
+        return cls
+
+    @classmethod
+    def signal_factors(cls, signals):
+        """Which factors take relevance where the signal takes all.
+
+        Returns:
+            None for the factors that look least like a gate; else (tuple of bools, one for each input; whether that holds
+            under every rule).
+        """
+        return None
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        """Whether no output can be negative.
+
+        Args:
+            operation: what the twin stands for.
+            call: the `Call` of it.
+            known: function of an operand, whether it cannot be negative.
+        """
+        return cls.keeps_nonnegative and all(map(known, call.operands))
 
     @property
     def symbolic_inputs(self):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from keras import tree
 
-from tf_lrp.graph.activations import is_relu, proven
 from tf_lrp.graph.optimize.network import has_terms, planned_terms
-from tf_lrp.graph.signs import moves_values
+from tf_lrp.operations.activation_table import activation_of, is_relu
+from tf_lrp.operations.routing_table import moves_values
 from tf_lrp.rules import Pass, Stop, WinnerTakesAll, identity, negative, positive
-from tf_lrp.twins.activation import PassTwin
+from tf_lrp.twins.activation import IdentityTwin, PassTwin
 from tf_lrp.twins.pooling import POOLING_TWINS
 from tf_lrp.twins.registry import twin_class_of
 from tf_lrp.twins.structural import RoutingTwin
@@ -81,7 +81,7 @@ def _unseen_below_zero(network):
     """For each node: whether only functions that are 0 below zero take what it returns."""
     seen = {id(t) for t in tree.flatten(network.graph.outputs)}
     for node, facts in zip(network.graph.nodes, network.facts, strict=True):
-        if "activation" not in facts.kinds or not proven(node.operation).zero_below_zero:
+        if "activation" not in facts.kinds or not activation_of(node.operation).zero_below_zero:
             seen.update(id(t) for t in node.inputs)
     return [all(id(t) not in seen for t in node.outputs) for node in network.graph.nodes]
 
@@ -110,6 +110,6 @@ def _passes_zero(node, facts, rule):
     if not isinstance(rule, Pass) or node.affine is not None:
         return False, False
     if "activation" in facts.kinds:
-        function = proven(node.operation)
+        function = activation_of(node.operation)
         return twin_class is PassTwin and function.zero_at_zero, twin_class is PassTwin and function.zero_below_zero
-    return twin_class in (PassTwin, RoutingTwin) and moves_values(node.operation), False
+    return twin_class in (IdentityTwin, RoutingTwin) and moves_values(node.operation), False
