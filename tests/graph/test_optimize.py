@@ -1,6 +1,8 @@
 """The optimizing pass changes no relevance, and every optimization saves what it says."""
 
+import copy
 import functools
+import pickle
 from dataclasses import replace
 from unittest import mock
 
@@ -37,6 +39,7 @@ from tf_lrp.rules import (
     ZRule,
     identity,
 )
+from tf_lrp.twins import DEFAULT_PLAN
 
 pytestmark = pytest.mark.eager
 
@@ -207,6 +210,22 @@ def test_gradients_in_the_textbook_s_twin_are_relevance(preset):
     found = keras.Model(twin.inputs, [analyzer.layer_outputs[name][0] for name in ("a_2", "wide", "b_sum")])(PICTURES)
     for value, expected in zip(found, values, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_copy_of_a_textbook_is_one():
+    analyzer = tf_lrp.Analyzer(
+        chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,)), "epsilon", optimize=False
+    )
+    for again in (copy.deepcopy(analyzer), pickle.loads(pickle.dumps(analyzer))):
+        assert not again._rewritten.ratios
+        assert not any(step.twin.plan != DEFAULT_PLAN for step in again._rewritten.steps if hasattr(step.twin, "plan"))
+    assert tf_lrp.Analyzer(chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,)), "epsilon")._rewritten.ratios
+
+
+def test_methods_by_name_take_the_option():
+    model = chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,))
+    assert tf_lrp.create_analyzer("lrp.epsilon", model)._rewritten.ratios
+    assert not tf_lrp.create_analyzer("lrp.epsilon", model, optimize=False)._rewritten.ratios
 
 
 # -- savings ----------------------------------------------------------------------------------------------------------
