@@ -17,7 +17,7 @@ from tf_lrp.explain.inputs import InputSpec
 from tf_lrp.explain.layer import ExplanationLayer
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 from tf_lrp.messages.names import meant
 
 #: Backward passes of one forward pass that are laid out in one graph; more are run in portions of this size.
@@ -76,7 +76,7 @@ class Explainer:
         self.jit_compile = automatic if jit_compile == "auto" else jit_compile
         self.model_name = model_name
         self._twin, self._results, self._output_names = twin, results, output_names
-        self._inputs = InputSpec(internals.input_structure(twin))
+        self._inputs = InputSpec(models.input_structure(twin))
         self._runs = {}
 
     @property
@@ -483,7 +483,7 @@ def _portions(selection):
 
 def output_names(twin, model):
     """One name for each output: the keys of a dict (dotted where dicts are nested), else Keras's output names."""
-    structure = internals.output_structure(twin)
+    structure = models.output_structure(twin)
     if isinstance(structure, dict):
         return [".".join(map(str, path)) for path, _ in tree.flatten_with_path(structure)]
     names = getattr(model, "output_names", ())  # a Sequential model has none
