@@ -16,7 +16,7 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["tf_lrp", "tf_lrp.*"]), "tf_lrp.model_zoo"],
     package_dir={"tf_lrp.model_zoo": "model_zoo"},
-    package_data={"tf_lrp.model_zoo": ["weights/*.npz"]},
+    package_data={"tf_lrp": ["py.typed"], "tf_lrp.model_zoo": ["weights/*.npz", "cards/*.md"]},
     install_requires=["tensorflow>=2.18", "keras>=3.10", "numpy", "matplotlib", "pillow", "typer", "rich", "filelock"],
     extras_require={
         "onnx": _ONNX,
@@ -24,7 +24,18 @@ setup(
         "zarr": ["zarr>=3"],
         "quantus": ["quantus>=0.6"],
         "tune": ["optuna>=4"],
-        "test": ["pytest", "pytest-xdist", "hypothesis", "ruff", *_ONNX, *_LITERT, "zarr>=3", "quantus>=0.6", "optuna>=4"],
+        "test": [
+            "pytest",
+            "pytest-xdist",
+            "hypothesis",
+            "ruff",
+            "basedpyright",
+            *_ONNX,
+            *_LITERT,
+            "zarr>=3",
+            "quantus>=0.6",
+            "optuna>=4",
+        ],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},
 )

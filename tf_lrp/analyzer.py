@@ -8,11 +8,14 @@ import tensorflow as tf
 
 from tf_lrp import conservation
 from tf_lrp.explain import neurons
-from tf_lrp.explain.explainer import Explainer, output_names, propagate
+from tf_lrp.explain.explainer import Explainer
+from tf_lrp.explain.names import output_names
+from tf_lrp.explain.passes import propagate
 from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
+from tf_lrp.graph.optimize import OPTIMIZATIONS
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.presets import as_preset
@@ -22,7 +25,7 @@ class Analyzer(Explainer):
     """Layer-wise relevance propagation for one model.
 
     LRP is the gradient of a rewritten model: the analyzer builds a twin of the model whose layers compute the same values
-    but hand back relevance instead of derivatives. The pass starts from the value of the explained output, so that the
+    but hand back relevance instead of derivatives. The pass seeds from the value of the explained output, so that the
     relevance of an input sums to that value but for what biases, stabilizers, padding and others take (see `conservation`).
 
     Args:
@@ -35,6 +38,9 @@ class Analyzer(Explainer):
             convolutions are slower than TensorFlow's own.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+        optimize: whether the twin saves work and memory (see `tf_lrp.graph.optimize`). False computes each rule's formula as it
+            stands: slower, equal up to rounding, and a twin to look into, whose gradient at every inner tensor is the relevance
+            of that tensor, and whose inner tensors have the model's values.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
             default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free. For a Sequential
             model without an Input too, whose lengths are free by default where its layers take others.
@@ -59,6 +65,7 @@ class Analyzer(Explainer):
         jit_compile="auto",
         strip_softmax=True,
         fold_batchnorm=True,
+        optimize=True,
         inputs=None,
     ):
         self.preset = as_preset(preset)
@@ -67,7 +74,7 @@ class Analyzer(Explainer):
         if strip_softmax:
             warn_of_probabilities(graph)
         self._warned = set()  # positions of outputs
-        self._rewritten = rewrite(graph, self.preset, model.name)
+        self._rewritten = rewrite(graph, self.preset, model.name, OPTIMIZATIONS if optimize else ())
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
         super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
@@ -76,14 +83,14 @@ class Analyzer(Explainer):
         reason = self._rewritten.unreached[target]
         if reason and target not in self._warned:
             self._warned.add(target)
-            warnings.warn(f"No relevance of {self._output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
+            warnings.warn(f"No relevance of {self.output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
         return super().probe(target, names)
 
-    def attribute(self, probe, inputs, starts):
-        explained, values, found = propagate(probe, inputs, starts)
-        divided = [False] * len(inputs) + [id(t) in self._rewritten.divided for t in probe.outputs[1:]]
-        flags = list(zip(values, divided, strict=True))
-        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
+    def attribute(self, probe, inputs, seeds):
+        explained, values, relevances = propagate(probe, inputs, seeds)
+        is_ratio = [False] * len(inputs) + [id(t) in self._rewritten.ratios for t in probe.outputs[1:]]
+        flags = list(zip(values, is_ratio, strict=True))
+        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in relevances]
 
     def configuration(self):
         return {"preset": preset_json.as_dict(self.preset)}
@@ -101,16 +108,16 @@ class Analyzer(Explainer):
         Returns:
             `tf_lrp.conservation.Conservation`, which prints as a table.
         """
-        leaves, _ = self._inputs.flatten(x)
-        arrays = self._inputs.arrays(leaves)
-        target = self._target(output)
+        leaves, _ = self.input_spec.flatten(x)
+        arrays = self.input_spec.arrays(leaves)
+        target = self.output_position(output)
         explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if selection.mode in neurons.SEVERAL:
             raise ValueError("conservation explains one target per sample; got (N, K) indices or a list of targets.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
-        self._categories.check(arrays)
+        self.category_inputs.check(arrays)
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
 

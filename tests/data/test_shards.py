@@ -1,7 +1,6 @@
 """Folders of shards: one writer at a time, damaged shards explained again, manifests that were edited."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import tf_lrp
 import tf_lrp.data
 from tf_lrp.data import formats, manifest, pipeline, shards
 from tf_lrp.data.formats import LOCK, MANIFEST
-from tf_lrp.runs.locks import alone
 
 SAMPLES, BATCH, SHARD = 41, 6, 8
 FORMATS = ("tfrecord", "npz", "zarr")
@@ -157,7 +155,7 @@ def test_other_samples_are_noticed_when_a_shard_is_explained_again(explained, tm
     for other, message in ((x[::-1], "batch 2 differs"), (x[:10], "ends before batch 2"), (x[:20], "ends within shard 2")):
         source = tf.data.Dataset.from_tensor_slices((other, y[: len(other)])).batch(BATCH)
         swapped = source.map(lambda x, y: (x, y, x))
-        swapped._tf_lrp_recipe = pipeline.Recipe(source, recipe.function, recipe.settings)
+        swapped.tf_lrp_recipe = pipeline.Recipe(source, recipe.function, recipe.settings)
         with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match=message):
             tf_lrp.data.write(swapped, tmp_path, shard_size=SHARD)
 
@@ -277,9 +275,9 @@ def test_two_writers(explained, tmp_path):
     refusals, folder = [], tmp_path / "run"
     code = f"""
 import sys
-from tf_lrp.runs.locks import alone
+from tf_lrp.runs.locks import exclusive_lock
 try:
-    with alone({str(folder / LOCK)!r}, "held"): print("free")
+    with exclusive_lock({str(folder / LOCK)!r}, "held"): print("free")
 except BlockingIOError as error: print(error)
 """
 
@@ -298,21 +296,3 @@ except BlockingIOError as error: print(error)
     assert tf_lrp.data.write(explained, folder, keep=meanwhile, shard_size=SHARD) == SAMPLES
     assert refusals and set(refusals) == {"held"}
     assert tf_lrp.data.write(explained, folder, shard_size=SHARD, overwrite=True) == SAMPLES
-
-
-def test_the_lock_of_a_killed_process_is_lifted(tmp_path):
-    path = tmp_path / "lock"
-    code = f"""
-import os
-from tf_lrp.runs.locks import alone
-with alone({str(path)!r}, "held"):
-    print("mine", flush=True)
-    os.kill(os.getpid(), 9)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(tf_lrp.__file__).parents[1])}
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert ended.stdout == "mine\n" and ended.returncode == -9
-    with alone(path, "held"), pytest.raises(BlockingIOError, match="taken"), alone(path, "taken"):
-        pass
-    with alone(path, "held"):
-        pass

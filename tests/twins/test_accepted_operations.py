@@ -81,7 +81,7 @@ def traced(monkeypatch):
     return found
 
 
-@pytest.mark.parametrize("names", _groups())
+@pytest.mark.parametrize("names", list(_groups()))
 def test_every_operation_is_explained(names, traced):
     keras.utils.set_random_seed(0)
     model = _model(names)

@@ -95,7 +95,7 @@ class Affine:
         entries = kernel.shape.num_elements()
         return math.inf if entries is None else entries
 
-    def spread(self, inputs, kernel, leftover):
+    def distribute_evenly(self, inputs, kernel, leftover):
         """Relevance of the outputs shared evenly among the inputs of each: a list shaped like ``inputs``."""
         everywhere = tf.ones_like(kernel)
         with tf.GradientTape(watch_accessed_variables=False) as tape:

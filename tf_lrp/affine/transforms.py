@@ -67,7 +67,7 @@ class Transform(Affine):
 
     def check(self, rule):
         by_contribution = type(rule).terms is Rule.terms or all(
-            term.parts == ((identity, identity),) and not term.spread for term in rule.terms(nonnegative=False)
+            term.parts == ((identity, identity),) and not term.bias_factor for term in rule.terms(nonnegative=False)
         )
         if not by_contribution:
             raise ValueError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,8 @@ import tensorflow as tf
 
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain import neurons
+from tf_lrp.messages.checks import is_integer
+from tf_lrp.runs.fingerprints import digest
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Recipe:
 
 def recipe_of(dataset):
     """The `Recipe` of a dataset that `explain` returned, None for any other."""
-    return getattr(dataset, "_tf_lrp_recipe", None)
+    return getattr(dataset, "tf_lrp_recipe", None)
 
 
 def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=None, num_parallel_calls=2):
@@ -71,7 +72,7 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
             "explain needs a batched tf.data.Dataset and a tf_lrp.Analyzer; got "
             f"{type(dataset).__name__} and {type(analyzer).__name__}."
         )
-    if num_parallel_calls != tf.data.AUTOTUNE and (not isinstance(num_parallel_calls, int) or num_parallel_calls < 1):
+    if num_parallel_calls != tf.data.AUTOTUNE and not (is_integer(num_parallel_calls) and num_parallel_calls >= 1):
         raise ValueError(f"num_parallel_calls needs an integer >= 1 or tf.data.AUTOTUNE, got {num_parallel_calls!r}.")
     _check_batched(dataset.element_spec, analyzer)
     choose = _chooser(neuron_selection, analyzer, output)
@@ -87,15 +88,15 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
     def settings():
         return {
             "preset": analyzer.preset.name,
-            "rules": _digest([repr(list(analyzer.rules())).encode()]),
-            "weights": _digest(np.ascontiguousarray(w) for w in analyzer.twin.get_weights()),
+            "rules": digest([repr(list(analyzer.rules())).encode()]),
+            "weights": digest(analyzer.twin.get_weights()),
             "neuron_selection": _described(neuron_selection),
             "layers": layers if layers is None else [layers] if isinstance(layers, str) else list(layers),
             "output": output,
         }
 
     explained = dataset.map(function, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(1)
-    explained._tf_lrp_recipe = Recipe(dataset, function, settings)
+    explained.tf_lrp_recipe = Recipe(dataset, function, settings)
     return explained
 
 
@@ -125,7 +126,7 @@ def _chooser(selection, analyzer, output):
     if callable(selection):
         return tf.function(selection)
     if isinstance(selection, str) and selection == "labels":
-        shape = tuple(analyzer.twin.outputs[analyzer._target(output)].shape)
+        shape = tuple(analyzer.twin.outputs[analyzer.output_position(output)].shape)
         if len(shape) != 2 or shape[1] in (None, 1):
             raise ValueError(
                 f'neuron_selection="labels" needs an output (N, C) of C > 1 classes; it has the shape {shape}. Explain '
@@ -133,7 +134,7 @@ def _chooser(selection, analyzer, output):
             )
         return lambda x, *rest: _label_index(rest, shape[1])
     if neurons.is_target(selection):
-        explained = analyzer.twin.outputs[analyzer._target(output)]
+        explained = analyzer.twin.outputs[analyzer.output_position(output)]
         neurons.check(selection, 1, explained.shape, explained.dtype)  # what is the same for all samples is so for one
         return lambda *element: selection
     if selection is None or isinstance(selection, str) or np.ndim(selection) == 0:
@@ -181,12 +182,4 @@ def _label_index(rest, neurons):
 def _described(selection):
     if callable(selection):
         return f"function {getattr(selection, '__qualname__', type(selection).__name__)}"
-    return neurons.described(selection)
-
-
-def _digest(parts):
-    """Sixteen hexadecimal digits that change with any byte."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()[:16]
+    return neurons.describe(selection)

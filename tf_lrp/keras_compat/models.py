@@ -73,9 +73,9 @@ def initial_state(recurrent):
     return keras.layers.RNN.get_initial_state(recurrent, batch_size=1)
 
 
-def flat_layers(model):
-    """All layers of a model, those of nested models among them."""
-    return model._flatten_layers()
+def layers_in(model):
+    """A model and all layers in it, also those within layers and nested models."""
+    return list(model._flatten_layers())
 
 
 def is_connected(tensor):

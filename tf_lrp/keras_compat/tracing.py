@@ -12,7 +12,7 @@ from keras.src.ops import operation as operation_module
 from keras.src.ops.node import Node
 
 from tf_lrp.keras_compat.lengths import in_this_thread, symbolic_lengths
-from tf_lrp.keras_compat.models import functional_of
+from tf_lrp.keras_compat.models import functional_of, layers_in
 
 
 def like(tensor):
@@ -64,7 +64,7 @@ def _no_node(*args, **kwargs):
 
 
 def _operations_in(model):
-    found = {id(layer): layer for layer in model._flatten_layers()}
+    found = {id(layer): layer for layer in layers_in(model)}
     for layer in list(found.values()):
         found.update((id(o), o) for o in getattr(functional_of(layer), "_operations", ()))
     return list(found.values())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.explain.explainer import propagate
+from tf_lrp.explain.passes import propagate
 from tf_lrp.graph.facts import infer_facts
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
@@ -30,7 +30,7 @@ class GradCAM(Method):
     Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
     """
 
-    starts_at_one = True
+    seed_with_one = True
     explains_layers = False
 
     def __init__(self, model, layer=None, rectify=True, **options):
@@ -66,15 +66,15 @@ class GradCAM(Method):
     def probe(self, target, names):
         return model_of(self.twin.inputs, [self.twin.outputs[target], self._maps])
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         (x,) = inputs
-        explained, heatmaps = self._heatmaps(probe, x, starts)
+        explained, heatmaps = self._heatmaps(probe, x, seeds)
         channels = tf.cast(tf.shape(x)[self.channel_axis], x.dtype)
         return explained, [[heatmap / channels * tf.ones_like(x)] for heatmap in heatmaps]
 
-    def _heatmaps(self, probe, x, starts):
-        """(explained output, for each start the enlarged map, shaped like ``x`` with one channel)."""
-        explained, (_, maps), found = propagate(probe, [x], starts)
+    def _heatmaps(self, probe, x, seeds):
+        """(explained output, for each seed the enlarged map, shaped like ``x`` with one channel)."""
+        explained, (_, maps), found = propagate(probe, [x], seeds)
         first = self.channel_axis == 1
         space = [2, 3] if first else [1, 2]
         size = tf.gather(tf.shape(x), space)
@@ -116,9 +116,9 @@ class GuidedGradCAM(GradCAM):
     def probe(self, target, names):
         return super().probe(target, names), self.guided.probe(target, names)
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         of_maps, of_guided = probe
-        explained, heatmaps = self._heatmaps(of_maps, inputs[0], starts)
+        explained, heatmaps = self._heatmaps(of_maps, inputs[0], seeds)
         # Rounding must not make the two passes explain different neurons.
-        _, _, found = propagate(of_guided, inputs, [start.fixed(explained) for start in starts])
+        _, _, found = propagate(of_guided, inputs, [seed.fixed(explained) for seed in seeds])
         return explained, [[gradient * heatmap] for (gradient,), heatmap in zip(found, heatmaps, strict=True)]

@@ -132,7 +132,7 @@ class _PatternMethod(Method):
     def parameters(self):
         return {"estimator": self.estimator}
 
-    def learned(self):
+    def learned_arguments(self):
         return {"patterns": self.patterns}
 
     def _patterned(self):
@@ -156,7 +156,7 @@ class _PatternMethod(Method):
         probe = model_of(self.built.core.inputs, [t for _, _, taken, returned in parts for t in (*taken, *returned)])
         seen = 0
         for leaves in self._batches_of(x, batch_size or self.batch_size):
-            run, numbers = self._categories.bind(probe, leaves)
+            run, numbers = self.category_inputs.bind(probe, leaves)
             values = tree.flatten(run(numbers, training=False))
             for estimator, taken, returned in zip(estimators, values[::2], values[1::2], strict=True):
                 estimator.add(taken, returned)
@@ -175,10 +175,10 @@ class _PatternMethod(Method):
     def _batches_of(self, x, batch_size):
         if isinstance(x, tf.data.Dataset):
             for entry in x:
-                leaves, _ = self._inputs.flatten(entry[0] if isinstance(entry, tuple) else entry)
-                yield self._inputs.tensors_of(leaves)
+                leaves, _ = self.input_spec.flatten(entry[0] if isinstance(entry, tuple) else entry)
+                yield self.input_spec.convert(leaves)
             return
-        arrays = self._inputs.arrays(self._inputs.flatten(x)[0])
+        arrays = self.input_spec.arrays(self.input_spec.flatten(x)[0])
         for start in range(0, len(arrays[0]), batch_size):
             yield [tf.constant(a[start : start + batch_size]) for a in arrays]
 
@@ -199,10 +199,10 @@ class _PatternMethod(Method):
             twin.pattern.assign(patterns.arrays[name])
         return patterns
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         if self.patterns is None:
             raise ValueError(f"{type(self).__name__} has no patterns yet: call fit(data), or give patterns=.")
-        return super().attribute(probe, inputs, starts)
+        return super().attribute(probe, inputs, seeds)
 
 
 class PatternNet(_PatternMethod):

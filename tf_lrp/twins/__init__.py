@@ -5,21 +5,25 @@ from tf_lrp.twins.activation import IdentityTwin, PassTwin, SoftmaxTwin, registe
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
 from tf_lrp.twins.plain import PlainTwin, StoppingTwin
+from tf_lrp.twins.plan import DEFAULT_PLAN, Plan, TermPlan
 from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.recurrent import RecurrentTwin
 from tf_lrp.twins.registry import register_twin, twin_class_of
 from tf_lrp.twins.structural import RoutingTwin, register_routing
 
 __all__ = [
+    "DEFAULT_PLAN",
     "AffineTwin",
     "IdentityTwin",
     "PassTwin",
     "PlainTwin",
+    "Plan",
     "Propagation",
     "RecurrentTwin",
     "RoutingTwin",
     "SoftmaxTwin",
     "StoppingTwin",
+    "TermPlan",
     "Twin",
     "activation",
     "attention",

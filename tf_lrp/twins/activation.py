@@ -18,7 +18,8 @@ from tf_lrp.operations.activation_table import (
 from tf_lrp.operations.routing_table import IDENTITY_CLASSES, is_cast_to_floats, only_in_training
 from tf_lrp.rules import Pass, Taylor
 from tf_lrp.rules.stabilizer import Stabilizer
-from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
+from tf_lrp.twins.base import Twin, summed_to, with_relevance
+from tf_lrp.twins.plan import DEFAULT_PLAN
 from tf_lrp.twins.registry import register_twin
 
 
@@ -43,12 +44,12 @@ class PassTwin(Twin):
     def supports(cls, inputs):
         return len(inputs) == 1
 
-    def __init__(self, *args, known=NOTHING, **kwargs):
+    def __init__(self, *args, plan=DEFAULT_PLAN, **kwargs):
         super().__init__(*args, **kwargs)
-        self.known = known
+        self.plan = plan
 
     def compute(self, *inputs):
-        if self.known.settled:
+        if self.plan.is_identity:
             return inputs[0]
         return super().compute(*inputs)
 

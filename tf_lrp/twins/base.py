@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
@@ -52,28 +51,6 @@ def note_shape(tensor, shape):
     """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
     if not tf.executing_eagerly() and isinstance(tensor, tf.Tensor) and tensor.shape.is_compatible_with(shape):
         tensor.set_shape(shape)
-
-
-@dataclass(frozen=True)
-class Known:
-    """What is known of a twin's outputs, from what takes them.
-
-    Attributes:
-        only_positive: whether relevance can arrive only where the output is > 0.
-        cut_off: whether ReLUs alone take it as well, so that no one would notice if it were 0 instead of negative.
-        settled: whether the node is a ReLU of an output that is returned cut off already.
-        divided: whether relevance arrives divided by the output.
-        dividing: for each input whether its relevance is handed on divided by it; () stands for none.
-    """
-
-    only_positive: bool = False
-    cut_off: bool = False
-    settled: bool = False
-    divided: bool = False
-    dividing: tuple[bool, ...] = ()
-
-
-NOTHING = Known()
 
 
 class Twin(keras.layers.Layer):

@@ -14,6 +14,8 @@ from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.activation import PassTwin
 from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.plan import DEFAULT_PLAN
+from tf_lrp.twins.planned import propagation
 from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.registry import register_twin
 
@@ -99,25 +101,26 @@ class _MaxPoolingTwin(_MaximumTwin):
 
     Args:
         operation, rule, name, dtype, arguments, takes: see `Twin`.
+        plan: `Plan` of how the relevance is computed, for a rule with terms.
     """
 
     kinds = frozenset({"pooling", "max_pooling"})
     rules = ()
 
-    def __init__(self, operation, rule, name, dtype, arguments, takes=()):
+    def __init__(self, operation, rule, name, dtype, arguments, takes=(), plan=DEFAULT_PLAN):
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.window = WindowAverage(operation)
+        self.window, self.plan = WindowAverage(operation), plan
 
     def call(self, x):
         if isinstance(self.rule, WinnerTakesAll):
             return super().call(x)
-        return with_relevance(self.compute(x), [x], self._sharing([x]).propagate)
-
-    def _sharing(self, inputs):
-        return Propagation(self.window, self.rule, inputs, self.compute_dtype)
+        average = propagation(self.window, self.rule, [x], self.compute_dtype, self.plan)
+        return with_relevance(self.compute(x), [x], average.propagate)
 
     def absorbed(self, inputs, relevance):
-        return {} if isinstance(self.rule, WinnerTakesAll) else self._sharing(inputs).absorbed(relevance)
+        if isinstance(self.rule, WinnerTakesAll):
+            return {}
+        return Propagation(self.window, self.rule, inputs, self.compute_dtype).absorbed(relevance)
 
 
 @register_twin(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
@@ -239,3 +242,5 @@ class MaxPoolingTwin(_MaxPoolingTwin):
 
 #: The twins above, whose winners alone take relevance.
 POOLING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin, MaxTwin, MinTwin, WinnerTwin)
+#: Those of them that share by the terms of another rule, too.
+SHARING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin)

@@ -6,7 +6,6 @@ Needs NumPy and Pillow only.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -16,6 +15,9 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
+
+from tf_lrp.runs.fingerprints import digest
+from tf_lrp.vision.luma import luma
 
 #: How `prepare` turns RGB pictures of 0..255 into a network's input.
 PREPARATIONS = ("none", "0..1", "-1..1", "caffe", "torch")
@@ -149,7 +151,7 @@ def prepare(pictures, preparation, channels=3):
     if channels == 1:
         if preparation in ("caffe", "torch"):
             raise ValueError(f"The network takes grey pictures, and {preparation!r} prepares colours; use 0..1 or -1..1.")
-        x = x @ np.array([[0.299], [0.587], [0.114]], np.float32)
+        x = luma(x)
     if preparation == "0..1":
         return x / np.float32(255)
     if preparation == "-1..1":
@@ -255,4 +257,4 @@ def file_name_part(text):
 
 def _fingerprint(path):
     """Which picture this is, by its place; hashed, as PNG files are passed on and folder names are private."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
+    return digest([os.fsencode(os.path.realpath(path))])
