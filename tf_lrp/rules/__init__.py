@@ -27,6 +27,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -109,7 +110,7 @@ class Rule:
 
     def __post_init__(self):
         for f in fields(self):
-            value = getattr(self, f.name)
+            value: Any = getattr(self, f.name)
             if isinstance(value, np.generic):
                 value = value.item()  # JSON holds Python's own numbers
                 object.__setattr__(self, f.name, value)
@@ -120,7 +121,7 @@ class Rule:
                     raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
                 if not _is_finite(value) and f.name not in ("epsilon", "gamma"):
                     raise ValueError(f"{type(self).__name__} needs a finite {f.name}, got {f.name}={value!r}.")
-            if f.name in ("epsilon", "gamma") and not (_is_finite(value) and value >= 0):
+            if f.name in ("epsilon", "gamma") and not (_is_finite(value) and 0 <= value):
                 raise ValueError(f"{type(self).__name__} needs a finite {f.name} >= 0, got {f.name}={value!r}.")
             if f.name == "stabilizer":
                 _stabilizer(value)

@@ -20,6 +20,9 @@ from PIL import Image, ImageOps, PngImagePlugin
 #: How `prepare` turns RGB pictures of 0..255 into a network's input.
 PREPARATIONS = ("none", "0..1", "-1..1", "caffe", "torch")
 
+#: Weights of red, green and blue in a grey value: the luma of ITU-R BT.601, as Pillow's convert("L").
+LUMA = np.array([0.299, 0.587, 0.114])
+
 _CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 _TORCH_DEVIATION = np.array([0.229, 0.224, 0.225], np.float32)
@@ -88,7 +91,7 @@ def read(path, max_pixels=None):
         raise UnreadablePictureError("not a picture in any format that Pillow reads") from None
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
-        limit = 2 * Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) if max_pixels is None else max_pixels
         raise TooManyPixelsError(pixels and int(pixels[1]), limit) from None
     except Exception as error:  # decoders raise anything at all on damaged files
         raise UnreadablePictureError(str(error) or type(error).__name__) from error
@@ -135,7 +138,7 @@ def prepare(pictures, preparation, channels=3):
         pictures: uint8 (N, H, W, 3), RGB.
         preparation: "none" (0..255), "0..1", "-1..1", "caffe" (BGR minus the ImageNet mean) or "torch" (0..1, minus the
             ImageNet mean, by its deviation).
-        channels: 3, or 1 for grey (ITU-R BT.601 luma).
+        channels: 3, or 1 for grey (see `LUMA`).
 
     Returns:
         float32 (N, H, W, channels).
@@ -149,7 +152,7 @@ def prepare(pictures, preparation, channels=3):
     if channels == 1:
         if preparation in ("caffe", "torch"):
             raise ValueError(f"The network takes grey pictures, and {preparation!r} prepares colours; use 0..1 or -1..1.")
-        x = x @ np.array([[0.299], [0.587], [0.114]], np.float32)
+        x = x @ LUMA.astype(np.float32)[:, None]
     if preparation == "0..1":
         return x / np.float32(255)
     if preparation == "-1..1":
