@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_lrp.files import npz
 from tf_lrp.messages.names import meant
-from tf_lrp.vision.images import LUMA
+from tf_lrp.vision.luma import luma
 
 from . import networks, shapes, weight_files
 
@@ -174,7 +174,7 @@ def _preprocess_digits(pictures):
             f"preprocess expects digits, white on black, uint8 (N, 28, 28, 1) or (N, 28, 28, 3); got {pictures.dtype} "
             f"{pictures.shape}. A single grey picture goes in as picture[None, :, :, None]."
         )
-    grey = pictures if pictures.shape[-1] == 1 else pictures @ LUMA[:, None]
+    grey = pictures if pictures.shape[-1] == 1 else luma(pictures)
     x = (grey / 127.5 - 1).astype(np.float32)
     return np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=-1)
 

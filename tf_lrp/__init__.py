@@ -16,6 +16,8 @@ _HOMES = {
     "Stabilizer": "rules.stabilizer",
     "UnsupportedLayerError": "errors",
     "preset": "presets",
+    "register_activation": "twins",
+    "register_routing": "twins",
     "register_rule": "files.preset_json",
     "register_twin": "twins",
     "tune": "tuning",

@@ -19,6 +19,7 @@ from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
+from tf_lrp.graph.optimize import OPTIMIZATIONS
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.presets import Preset, as_preset
@@ -42,6 +43,9 @@ class Analyzer(Explainer):
             convolutions are slower than TensorFlow's own.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+        optimize: whether the twin saves work and memory (see `tf_lrp.graph.optimize`). False computes each rule's formula as it
+            stands: slower, equal up to rounding, and a twin to look into, whose gradient at every inner tensor is the relevance
+            of that tensor, and whose inner tensors have the model's values.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
             default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free. For a Sequential
             model without an Input too, whose lengths are free by default where its layers take others.
@@ -66,6 +70,7 @@ class Analyzer(Explainer):
         jit_compile: bool | Literal["auto"] = "auto",
         strip_softmax: bool = True,
         fold_batchnorm: bool = True,
+        optimize: bool = True,
         inputs: Any = None,
     ):
         self.preset = as_preset(preset)
@@ -74,7 +79,7 @@ class Analyzer(Explainer):
         if strip_softmax:
             warn_of_probabilities(graph)
         self._warned = set()  # positions of outputs
-        self._rewritten = rewrite(graph, self.preset, model.name)
+        self._rewritten = rewrite(graph, self.preset, model.name, OPTIMIZATIONS if optimize else ())
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
         super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
@@ -87,10 +92,10 @@ class Analyzer(Explainer):
         return super().probe(position, layers)
 
     def attribute(self, probe, inputs, seeds):
-        explained, values, found = propagate(probe, inputs, seeds)
-        divided = [False] * len(inputs) + [id(t) in self._rewritten.divided for t in probe.outputs[1:]]
-        flags = list(zip(values, divided, strict=True))
-        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
+        explained, values, relevances = propagate(probe, inputs, seeds)
+        is_ratio = [False] * len(inputs) + [id(t) in self._rewritten.ratios for t in probe.outputs[1:]]
+        flags = list(zip(values, is_ratio, strict=True))
+        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in relevances]
 
     def configuration(self):
         return {"preset": preset_json.as_dict(self.preset)}

@@ -177,7 +177,7 @@ def _pass(rewritten, values, arrived):
     """
     steps, inputs = _steps(rewritten), rewritten.core.inputs
     dependent = _dependent(inputs, steps)
-    layers = [_balance(step, values, arrived, dependent, rewritten.divided) for step in reversed(steps)]
+    layers = [_balance(step, values, arrived, dependent, rewritten.ratios) for step in reversed(steps)]
     at_inputs = [arrived[id(t)] for t in inputs if id(t) in arrived]
     return tuple(layers), sum(float(total(r)) for r in at_inputs)
 
@@ -200,21 +200,21 @@ def _dependent(inputs, steps):
     return found
 
 
-def _balance(step, values, arrived, dependent, divided):
+def _balance(step, values, arrived, dependent, ratios):
     """The `LayerBalance` of one step, by running its twin alone. Adds what it hands on to ``arrived``.
 
     Args:
         step: `tf_lrp.graph.Step`; those behind it come first.
         values: id of a symbolic tensor -> its value.
         arrived: id of a symbolic tensor -> the relevance that its takers handed to it; divided by its value where that is
-            ``divided``.
+            among the ``ratios``.
         dependent: ids of the tensors that depend on the inputs.
-        divided: ids of tensors.
+        ratios: ids of tensors whose relevance is divided by their value.
     """
     named: dict[str, Any] = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
 
     def relevance(tensor, found):
-        return found * values[id(tensor)] if id(tensor) in divided else found
+        return found * values[id(tensor)] if id(tensor) in ratios else found
 
     received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
     amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
@@ -236,7 +236,8 @@ def _balance(step, values, arrived, dependent, divided):
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
     kept: dict[str, Any] = dict.fromkeys(CAUSES, 0.0)
-    absorbed = _absorbed(step, inputs, arrived)
+    of_outputs = [relevance(*received[id(t)]) if id(t) in received else None for t in step.outputs]
+    absorbed = _absorbed(step, inputs, of_outputs)
     passed = 0.0
     for (tensor, _), found in zip(takers.values(), handed, strict=True):
         of_input = float(total(relevance(tensor, found)))
@@ -252,9 +253,8 @@ def _balance(step, values, arrived, dependent, divided):
     return LayerBalance(**named, received=amount, passed=passed, **kept)
 
 
-def _absorbed(step, inputs, arrived):
-    """What became of relevance that a step's twin does not hand on: dict by cause."""
-    relevance = [arrived.get(id(t)) for t in step.outputs]
+def _absorbed(step, inputs, relevance):
+    """What became of the ``relevance`` of each output (or None) that a step's twin does not hand on: dict by cause."""
     if not isinstance(step.twin, RecurrentTwin):
         return step.twin.absorbed(inputs, relevance[0]) if relevance[0] is not None else {}
     outputs = tree.flatten(step.twin(*inputs))

@@ -26,7 +26,7 @@ from PIL import Image
 
 from tf_lrp.messages.names import meant
 from tf_lrp.vision.image_grid import as_image, grid
-from tf_lrp.vision.images import LUMA
+from tf_lrp.vision.luma import luma
 
 __all__ = ["channel_sum", "colormaps", "grid", "normalize", "overlay", "save", "to_rgb"]
 
@@ -308,7 +308,7 @@ def _as_pictures(picture, grey):
     if not integers and high <= 1:
         pixels = pixels * 255
     if grey and pixels.shape[-1] == 3:
-        pixels = (pixels @ LUMA)[..., None]
+        pixels = luma(pixels)
     return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
 
 

@@ -9,13 +9,13 @@ layers with weights only.
 
 from __future__ import annotations
 
-import numbers
 import reprlib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
 from typing import Any
 
 from tf_lrp.graph.facts import Facts
+from tf_lrp.messages.checks import is_integer
 from tf_lrp.twins.kinds import KINDS
 
 #: How deeply selectors may be combined in JSON.
@@ -100,7 +100,7 @@ class Index(Selector):
     stop: int
 
     def __post_init__(self):
-        if not _is_integer(self.start) or not _is_integer(self.stop):
+        if not is_integer(self.start) or not is_integer(self.stop):
             raise TypeError(f"select.index needs positions as integers, got {self.start!r} and {self.stop!r}.")
 
     def matches(self, facts):
@@ -135,7 +135,7 @@ class _End(Selector):
     kind: str | None = None
 
     def __post_init__(self):
-        if not _is_integer(self.n) or self.n < 0 or (self.kind is not None and self.kind not in KINDS):
+        if not is_integer(self.n) or self.n < 0 or (self.kind is not None and self.kind not in KINDS):
             raise ValueError(
                 f"select.{type(self).__name__.lower()} needs an integer n >= 0 and a kind among {', '.join(KINDS)}, "
                 f"got n={self.n!r}, kind={self.kind!r}."
@@ -210,10 +210,6 @@ class Not(Selector):
 
     def __str__(self):
         return f"~{self.inner}"
-
-
-def _is_integer(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _check_selectors(*parts):

@@ -9,13 +9,14 @@ targets explains K of them from one forward pass, as (N, K) ints do.
 
 from __future__ import annotations
 
-import hashlib
-import numbers
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+
+from tf_lrp.messages.checks import is_integer
+from tf_lrp.runs.fingerprints import digest
 
 
 class Target:
@@ -166,7 +167,7 @@ class Region(Target):
     def __str__(self):
         shape = "x".join("N" if s is None else str(s) for s in self.mask.shape)
         # Two masks of one shape are two targets.
-        mark = f" {hashlib.sha256(np.ascontiguousarray(self.mask).tobytes()).hexdigest()[:8]}" if self.is_known() else ""
+        mark = f" {digest([self.mask])[:8]}" if self.is_known() else ""
         channel = "" if self.channel is None else f", channel={self.channel}"
         return f"region(mask of {shape}{mark}{channel}, reduce={self.reduce!r})"
 
@@ -217,7 +218,7 @@ def region(mask: Any, channel: int | None = None, reduce: str = "sum", axis: int
     if reduce not in ("sum", "mean"):
         raise ValueError(f'reduce is "sum" or "mean"; got {reduce!r}.')
     for name, value in (("channel", channel), ("axis", axis)):
-        if not (name == "channel" and value is None) and not _is_int(value):
+        if not (name == "channel" and value is None) and not is_integer(value):
             raise TypeError(f"{name} is an integer; got {value!r}.")
     if axis == 0:
         raise ValueError("axis=0 is the batch's: channels have axis -1, or 1 where they come first.")
@@ -226,10 +227,6 @@ def region(mask: Any, channel: int | None = None, reduce: str = "sum", axis: int
     elif not (mask.dtype.is_floating or mask.dtype == tf.bool) or mask.shape.rank is None:
         raise TypeError(f"A mask is of bools or floats and a known rank; got {mask.dtype.name} {mask.shape}.")
     return Region(mask, None if channel is None else int(channel), reduce, int(axis))
-
-
-def _is_int(value):
-    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def _index(value):

@@ -425,15 +425,18 @@ def test_batches_of_other_sizes_in_between(analyzer, x, format, tmp_path, monkey
 KILLED = """
 import os, signal, sys, threading, time
 import test_data
-from tf_lrp.data import formats, manifest
+from tf_lrp.data import formats
+from tf_lrp.runs import files
 
 moment, count = sys.argv[1], int(sys.argv[2])
 stopped = threading.Semaphore(0)
 
-def stop_at(owner, name, when):
+def stop_at(owner, name, when, of_manifest=None):
     original, calls = getattr(owner, name), {}
 
     def wrapped(*arguments):
+        if of_manifest is not None and of_manifest != (arguments[1].name == formats.MANIFEST):
+            return original(*arguments)
         mine = threading.get_ident()
         calls[mine] = calls.get(mine, 0) + 1
         due = calls[mine] == count
@@ -449,9 +452,9 @@ if moment == "in a shard":
     for kind in (formats.TFRecord, formats.NPZ):
         stop_at(kind, "add", "after")
 elif moment == "before the shard is counted":
-    stop_at(formats, "into_place", "after")
+    stop_at(files, "commit", "after", of_manifest=False)
 elif moment == "before the manifest has its name":
-    stop_at(manifest, "into_place", "before")
+    stop_at(files, "commit", "before", of_manifest=True)
 explained = test_data.explained_for_killing()
 for format in ("tfrecord", "npz"):
     threading.Thread(target=test_data.killed_run, args=(explained, sys.argv[3], format), daemon=True).start()

@@ -1,7 +1,6 @@
 """Folders of shards: one writer at a time, damaged shards explained again, manifests that were edited."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -16,7 +15,6 @@ import tf_lrp
 import tf_lrp.data
 from tf_lrp.data import formats, manifest, pipeline, shards
 from tf_lrp.data.formats import LOCK, MANIFEST
-from tf_lrp.runs.locks import alone
 
 SAMPLES, BATCH, SHARD = 41, 6, 8
 FORMATS = ("tfrecord", "npz", "zarr")
@@ -277,9 +275,9 @@ def test_two_writers(explained, tmp_path):
     refusals, folder = [], tmp_path / "run"
     code = f"""
 import sys
-from tf_lrp.runs.locks import alone
+from tf_lrp.runs.locks import exclusive_lock
 try:
-    with alone({str(folder / LOCK)!r}, "held"): print("free")
+    with exclusive_lock({str(folder / LOCK)!r}, "held"): print("free")
 except BlockingIOError as error: print(error)
 """
 
@@ -298,21 +296,3 @@ except BlockingIOError as error: print(error)
     assert tf_lrp.data.write(explained, folder, keep=meanwhile, shard_size=SHARD) == SAMPLES
     assert refusals and set(refusals) == {"held"}
     assert tf_lrp.data.write(explained, folder, shard_size=SHARD, overwrite=True) == SAMPLES
-
-
-def test_the_lock_of_a_killed_process_is_lifted(tmp_path):
-    path = tmp_path / "lock"
-    code = f"""
-import os
-from tf_lrp.runs.locks import alone
-with alone({str(path)!r}, "held"):
-    print("mine", flush=True)
-    os.kill(os.getpid(), 9)
-"""
-    environment = {**os.environ, "PYTHONPATH": str(Path(tf_lrp.__file__).parents[1])}
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
-    assert ended.stdout == "mine\n" and ended.returncode == -9
-    with alone(path, "held"), pytest.raises(BlockingIOError, match="taken"), alone(path, "taken"):
-        pass
-    with alone(path, "held"):
-        pass

@@ -166,6 +166,7 @@ def test_relevance(net, method, dtype):
     golden_models.assert_agree(found, golden, dtype, tolerance(net, method, dtype))
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize(("net", "method"), split(departing=True))
 def test_alpha_beta_departs_in_the_bias_alone(net, method, shared_golden):
     found, golden = relevances(net, "float64", method), golden_models.load(shared_golden / f"innvestigate_net_{net}.npz")

@@ -15,7 +15,7 @@ from keras import ops
 import tf_lrp
 from tf_lrp import conservation, select
 from tf_lrp.graph import facts, quotients, signs, vanishing
-from tf_lrp.graph.activations import activation_name, is_relu, proven
+from tf_lrp.operations.activation_table import activation_name, activation_of, is_relu
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus, ZRule
 from tf_lrp.twins.base import NOTHING
 
@@ -313,7 +313,7 @@ def test_the_table_of_activations_holds():
         ]
         for layer in layers:
             function = layer.activation if isinstance(layer, keras.layers.Activation) else layer.call
-            y, holds = np.asarray(function(t)), proven(layer)
+            y, holds = np.asarray(function(t)), activation_of(layer)
             assert not holds.nonnegative or (y >= 0).all(), activation_name(layer)
             assert not holds.keeps_nonnegative or (y[x >= 0] >= 0).all(), activation_name(layer)
             assert not holds.zero_at_zero or (y[x == 0] == 0).all(), activation_name(layer)

@@ -69,6 +69,7 @@ def one_hot(neuron, of_value):
     return lambda z: np.array([(z[j] if of_value else 1.0) if j == neuron else 0.0 for j in range(len(z))])
 
 
+@pytest.mark.eager
 @settings(max_examples=25, deadline=None)
 @given(networks())
 def test_gradients_by_loops(case):
@@ -107,6 +108,7 @@ PLACES = {
 }
 
 
+@pytest.mark.eager
 @settings(max_examples=25, deadline=None)
 @given(networks(), st.sampled_from([*PLACES, "matched"]), st.integers(1, 5))
 def test_integrated_gradients_by_loops(case, rule, at_once):
@@ -209,6 +211,7 @@ def test_noise_around_what_is_no_explainer():
 # -- occlusion ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.eager
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.sampled_from([0.0, 0.5]))
 def test_occlusion_by_loops(height, width, size, stride, value):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from eagerly import eagerly
 from keras import layers
 from locations import TESTS
 from small_models import convnet, pictures, randomize
@@ -24,7 +25,8 @@ def assert_close(found, expected, tolerance):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_xla_on_every_preset(preset):
-    expected = tf_lrp.Analyzer(convnet(), preset, jit_compile=False).analyze(pictures())
+    with eagerly():
+        expected = tf_lrp.Analyzer(convnet(), preset, jit_compile=False).analyze(pictures())
     assert_close(tf_lrp.Analyzer(convnet(), preset, jit_compile=True).analyze(pictures()), expected, 1e-5)
 
 

@@ -50,6 +50,8 @@ class Contraction(Affine):
 class Product(Contraction):
     """Matrix products."""
 
+    keeps_nonnegative = True
+
 
 @affine_for(*internals.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):

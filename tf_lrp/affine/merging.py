@@ -29,6 +29,8 @@ class Sum(Affine):
     """z = sum_k kernel_k x_k + learned constant, for inputs that broadcast against each other."""
 
     default_rule = ZRule()
+    keeps_nonnegative = True
+    is_arithmetic = True
 
     @classmethod
     def describes(cls, operation, call):
@@ -69,6 +71,7 @@ class Subtract(Sum):
     """z = x_0 - x_1"""
 
     kinds = frozenset({"merge", "subtract"})
+    keeps_nonnegative = False
 
     def weights(self):
         return [-1.0] if self.constant_first else [1.0, -1.0][: self.count]

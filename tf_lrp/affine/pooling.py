@@ -14,6 +14,8 @@ class Average(Affine):
     """z = kernel * average(x), for a layer that is linear itself."""
 
     default_rule = ZRule()
+    keeps_nonnegative = True
+    is_arithmetic = True
 
     @classmethod
     def describes(cls, operation, call):
@@ -57,12 +59,18 @@ class Interpolation(Average):
     """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 
     kinds = frozenset({"resampling"})
+    is_arithmetic = False
 
     @classmethod
     def describes(cls, operation, call):
         if operation.interpolation == "area" and not cls._is_separable(operation, call.inputs[0].shape):
             return False  # TensorFlow has no gradient of it
         return operation.interpolation != "nearest"
+
+    def is_nonnegative(self, call, known):
+        # The cubic and the Lanczos kernels have negative lobes.
+        filled = getattr(self.layer, "fill_value", 0)
+        return self.layer.interpolation == "bilinear" and known(filled) and super().is_nonnegative(call, known)
 
     def bias(self, inputs, kernel):
         """What the borders are filled with that keep the aspect ratio."""

@@ -67,7 +67,7 @@ class Transform(Affine):
 
     def check(self, rule):
         by_contribution = type(rule).terms is Rule.terms or all(
-            term.parts == ((identity, identity),) and not term.spread for term in rule.terms(nonnegative=False)
+            term.parts == ((identity, identity),) and not term.bias_factor for term in rule.terms(nonnegative=False)
         )
         if not by_contribution:
             raise ValueError(
@@ -140,9 +140,16 @@ class ScatterAdd(Transform):
         return [t for t in (given["inputs"], given["updates"]) if isinstance(t, keras.KerasTensor)]
 
 
-@affine_for(*internals.operation_classes("Vdot", "Cross", "Correlate"))
+@affine_for(*internals.operation_classes("Vdot", "Correlate"))
 class ProductFunction(Product):
     """Products with an array of weights that are linear in both."""
+
+
+@affine_for(*internals.operation_classes("Cross"))
+class CrossFunction(Product):
+    """x_1 y_2 - x_2 y_1, for each pair of axes."""
+
+    keeps_nonnegative = False
 
 
 @affine_for(*internals.operation_classes("BatchNorm"))

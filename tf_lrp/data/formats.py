@@ -15,7 +15,6 @@ A format is a class with
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import zipfile
@@ -25,6 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.files import npz
+from tf_lrp.runs import files
 
 MANIFEST = "manifest.json"
 LOCK = f"{MANIFEST}.lock"
@@ -45,27 +45,6 @@ class Leaf:
     key: str
     shape: tuple | None
     dtype: str
-
-
-def partial(final):
-    """The name of a file while it is written; the number keeps two processes that write by mistake out of each other's."""
-    return final.with_name(f"{final.name}.{os.getpid()}.partial")
-
-
-def into_place(temporary, final):
-    """Gives a finished file its name: the file is there as a whole or not at all, also after a loss of power."""
-    sync(temporary)
-    os.replace(temporary, final)
-    sync(final.parent)
-
-
-def sync(path):
-    """Waits until a file or folder is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def is_own(path):
@@ -109,7 +88,7 @@ class _Files:
 
     def begin(self, index):
         self._index, self._final = index, self.file(index)
-        self._temporary = partial(self._final)
+        self._temporary = files.partial(self._final)
 
 
 class TFRecord(_Files):
@@ -133,7 +112,7 @@ class TFRecord(_Files):
 
     def commit(self):
         self._writer.close()
-        into_place(self._temporary, self._final)
+        files.commit(self._temporary, self._final)
 
     def count(self, index):
         return sum(1 for _ in tf.data.TFRecordDataset(str(self.file(index))))
@@ -198,7 +177,7 @@ class NPZ(_Arrays):
                 # A ZipInfo of its own carries no time of day: the same samples make the same file.
                 with archive.open(zipfile.ZipInfo(leaf.key + ".npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, _fixed_width(array, leaf), allow_pickle=False)
-        into_place(self._temporary, self._final)
+        files.commit(self._temporary, self._final)
 
     def load(self, index):
         path = self.file(index)
@@ -285,7 +264,7 @@ class Zarr(_Arrays):
             above = [p for p in chunk.parents if p.is_relative_to(top) and p.exists()]
             paths.update(above, [p / "zarr.json" for p in above if (p / "zarr.json").exists()])
         for path in sorted(paths, reverse=True):  # what is inside a folder before the folder
-            sync(path)
+            files.sync(path)
 
     def load(self, index):
         group, start = self._group("r"), index * self.shard_size

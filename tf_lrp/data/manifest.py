@@ -9,13 +9,15 @@ the last shard of a dataset.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
 import tensorflow as tf
 
-from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, into_place, is_own, partial
+from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, is_own
+from tf_lrp.runs import files
+from tf_lrp.runs.fingerprints import file_digest
+from tf_lrp.runs.resume import as_json, changed_settings
 
 _VERSION = 2
 
@@ -63,9 +65,7 @@ def save(run, folder):
     """Writes the manifest: as a whole or not at all, one line for each shard."""
     entries = ",\n  ".join(json.dumps(entry) for entry in run["shards"])
     lines = {key: json.dumps(value) for key, value in run.items()} | {"shards": f"[\n  {entries}\n ]"}
-    temporary = partial(folder / MANIFEST)
-    temporary.write_text("{\n " + ",\n ".join(f"{json.dumps(k)}: {v}" for k, v in lines.items()) + "\n}\n", encoding="utf-8")
-    into_place(temporary, folder / MANIFEST)
+    files.write(folder / MANIFEST, "{\n " + ",\n ".join(f"{json.dumps(k)}: {v}" for k, v in lines.items()) + "\n}\n")
 
 
 def new(format, shard_size, structure, leaves, settings):
@@ -82,16 +82,15 @@ def new(format, shard_size, structure, leaves, settings):
         "finished": False,
         "shards": [],
     }
-    return json.loads(json.dumps(run))  # tuples as they come back
+    return as_json(run)
 
 
 def check_same(begun, run, folder):
     """Raises ValueError, with what differs, for a run that was begun otherwise."""
-    old, now = _compared(begun), _compared(run)
-    differ = [f"{k} was {old.get(k)!r} and is {now.get(k)!r}" for k in {**old, **now} if old.get(k) != now.get(k)]
-    if differ:
+    changed = changed_settings(_compared(begun), _compared(run))
+    if changed:
         raise ValueError(
-            f"The run in {folder} was begun otherwise: {'; '.join(differ)}. Go on with what it was begun with, name another "
+            f"The run in {folder} was begun otherwise: {changed}. Go on with what it was begun with, name another "
             "folder, or begin anew with overwrite=True."
         )
 
@@ -174,7 +173,7 @@ def _modern(run):
 
 def entry_of(shards, index, samples, end):
     """What the manifest keeps of a shard that was just written."""
-    files = {shards.name_of(path): [path.stat().st_size, _digest(path)] for path in shards.files(index)}
+    files = {shards.name_of(path): [path.stat().st_size, file_digest(path)] for path in shards.files(index)}
     return {"samples": samples, "files": files, "end": end}
 
 
@@ -203,7 +202,7 @@ def damaged(run, shards, digests=True):
             size, digest = entry["files"][name]
             if there[name].stat().st_size != size:
                 return f"{name} has {there[name].stat().st_size} bytes instead of {size}"
-            if digests and _digest(there[name]) != digest:
+            if digests and file_digest(there[name]) != digest:
                 return f"{name} was changed"
         return None
 
@@ -217,8 +216,3 @@ def _unreadable(shards, index, samples):
     except Exception as error:  # whatever is raised by damaged files
         return f"{shards.missing(index) or f'shard {index} cannot be read'} ({type(error).__name__})"
     return None if count == samples else f"shard {index} has {count} samples instead of {samples}"
-
-
-def _digest(path):
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

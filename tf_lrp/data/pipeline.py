@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,6 +10,8 @@ import tensorflow as tf
 
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain import neurons
+from tf_lrp.messages.checks import is_integer
+from tf_lrp.runs.fingerprints import digest
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
             "explain needs a batched tf.data.Dataset and a tf_lrp.Analyzer; got "
             f"{type(dataset).__name__} and {type(analyzer).__name__}."
         )
-    if num_parallel_calls != tf.data.AUTOTUNE and (not isinstance(num_parallel_calls, int) or num_parallel_calls < 1):
+    if num_parallel_calls != tf.data.AUTOTUNE and not (is_integer(num_parallel_calls) and num_parallel_calls >= 1):
         raise ValueError(f"num_parallel_calls needs an integer >= 1 or tf.data.AUTOTUNE, got {num_parallel_calls!r}.")
     _check_batched(dataset.element_spec, analyzer)
     choose = _chooser(neuron_selection, analyzer, output)
@@ -87,8 +88,8 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
     def settings():
         return {
             "preset": analyzer.preset.name,
-            "rules": _digest([repr(list(analyzer.rules())).encode()]),
-            "weights": _digest(np.ascontiguousarray(w) for w in analyzer.twin.get_weights()),
+            "rules": digest([repr(list(analyzer.rules())).encode()]),
+            "weights": digest(analyzer.twin.get_weights()),
             "neuron_selection": _described(neuron_selection),
             "layers": layers if layers is None else [layers] if isinstance(layers, str) else list(layers),
             "output": output,
@@ -182,11 +183,3 @@ def _described(selection):
     if callable(selection):
         return f"function {getattr(selection, '__qualname__', type(selection).__name__)}"
     return neurons.describe(selection)
-
-
-def _digest(parts):
-    """Sixteen hexadecimal digits that change with any byte."""
-    total = hashlib.sha256()
-    for part in parts:
-        total.update(part)
-    return total.hexdigest()[:16]

@@ -12,7 +12,8 @@ import tensorflow as tf
 from tf_lrp.data import manifest
 from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, Leaf
 from tf_lrp.data.pipeline import recipe_of
-from tf_lrp.runs.locks import alone
+from tf_lrp.messages import checks
+from tf_lrp.runs.locks import exclusive_lock
 
 #: Samples of a batch that are compared when a run goes on.
 _COMPARED = 16
@@ -74,7 +75,7 @@ def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwr
         f"Another process is writing into {folder}: wait until it has ended, or choose another folder. Two writers, with "
         "overwrite=True too, would mix their shards."
     )
-    with alone(folder / LOCK, message):
+    with exclusive_lock(folder / LOCK, message):
         run = manifest.found(folder, overwrite)
         if run is None:
             run = new
@@ -340,7 +341,6 @@ def _check_arguments(dataset, format, shard_size):
         raise TypeError(f"write needs a tf.data.Dataset of batches, got {type(dataset).__name__}.")
     if format not in FORMATS:
         raise ValueError(f"format is one of {', '.join(map(repr, FORMATS))}; got {format!r}.")
-    if not isinstance(shard_size, int) or isinstance(shard_size, bool) or shard_size < 1:
-        raise ValueError(f"shard_size needs an integer >= 1, got {shard_size!r}.")
+    checks.integer("shard_size", shard_size)
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise ValueError("The dataset is infinite: end it with .take(n), or leave out .repeat().")

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp.messages import checks
+
 ORDERS = ("morf", "lerf", "random")
 REPLACEMENTS = ("negate", "mean", "blur", "noise", "dataset_mean")
 
@@ -135,14 +137,14 @@ def flip(
     """
     x = _floats(x)
     inner = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
-    sizes = _positive("patch", patch, len(inner))
+    sizes = checks.integers("patch", patch, len(inner))
     patch_of = _patches(inner, sizes)
     patches = int(patch_of.max()) + 1
-    (at_once,) = _positive("at_once", at_once, 1)
-    (draws,) = _positive("draws", draws, 1)
-    (batch_size,) = _positive("batch_size", batch_size, 1)
+    at_once = checks.integer("at_once", at_once)
+    draws = checks.integer("draws", draws)
+    batch_size = checks.integer("batch_size", batch_size)
     possible = -(-patches // at_once)
-    (steps,) = _positive("steps", possible if steps is None else steps, 1)
+    steps = checks.integer("steps", possible if steps is None else steps)
     if steps > possible:
         raise ValueError(f"{patches} patches, {at_once} at once, are replaced in at most {possible} steps; got steps={steps}.")
     if order not in ORDERS:
@@ -327,14 +329,6 @@ def _floats(x):
     if x.dtype.kind not in "iufb" or x.ndim not in (2, 3, 4, 5) or not x.size:
         raise ValueError(f"x needs numbers of shape (N, H, W, C), (N, T, C) or (N, F); got shape {x.shape} of type {x.dtype}.")
     return x if x.dtype in (np.float32, np.float64) else x.astype("float32")
-
-
-def _positive(name, given, count):
-    values = [given] * count if isinstance(given, (int, np.integer)) else list(given)
-    whole = all(isinstance(v, (int, np.integer)) and not isinstance(v, bool) and v >= 1 for v in values)
-    if len(values) != count or not whole:
-        raise ValueError(f"{name} needs an integer >= 1{f', or {count} of them' if count > 1 else ''}; got {given!r}.")
-    return [int(v) for v in values]
 
 
 def _targets(target, samples):

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.explain import neurons
+from tf_lrp.messages import checks
 from tf_lrp.target import Target
 
 
@@ -107,8 +108,7 @@ def sensitivity(explainer, x, neuron_selection=None, *, radius, draws=10, seed=0
     if not 0 < radius < float("inf"):
         raise ValueError(f"radius needs a finite number > 0, got {radius!r}.")
     for name, value in (("draws", draws), ("batch_size", explainer.batch_size if batch_size is None else batch_size)):
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name} needs an integer >= 1, got {value!r}.")
+        checks.integer(name, value)
     fixed = fixed_selection(explainer, x, neuron_selection)
     output, maps = explainer.with_output(x, fixed, batch_size=batch_size)
     explained = neurons.check(fixed, len(x), output.shape, output.dtype)

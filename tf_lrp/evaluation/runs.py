@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.evaluation.datasets import prepared
-from tf_lrp.runs.locks import alone
+from tf_lrp.runs.locks import exclusive_lock
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class Log:
             BlockingIOError, ValueError: as the constructor.
         """
         message = f"Another process is measuring into {self.path}: wait for it, or choose another folder."
-        with alone(f"{self.path}.lock", message):
+        with exclusive_lock(f"{self.path}.lock", message):
             if not (self.path.exists() and self._read()):
                 self.path.write_text(json.dumps({"configuration": self._configuration}) + "\n", encoding="utf-8")
             yield

@@ -17,12 +17,6 @@ TARGETS_AT_ONCE = 16
 LONG_RUN = 2.0
 
 
-def check_size(batch_size: int) -> None:
-    """Raises ValueError for what is no number of samples."""
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool) or batch_size < 1:
-        raise ValueError(f"batch_size needs an integer >= 1, got {batch_size!r}.")
-
-
 def run(
     explain: Callable, arrays: list, selection: Selection, batch_size: int, *, padded: bool, verbose: bool | str
 ) -> tuple[np.ndarray, list]:

@@ -21,6 +21,7 @@ from tf_lrp.explain.passes import PassKind, compiled_pass, propagate
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import internals
+from tf_lrp.messages import checks
 
 
 class Explainer(Reconstructible):
@@ -64,7 +65,7 @@ class Explainer(Reconstructible):
         jit_compile: bool | Literal["auto"] = "auto",
         categories=NO_CATEGORIES,
     ):
-        batches.check_size(batch_size)
+        checks.integer("batch_size", batch_size)
         if verbose not in ("auto", True, False):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         if jit_compile not in ("auto", True, False):
@@ -201,7 +202,7 @@ class Explainer(Reconstructible):
         explained = self.twin.outputs[position]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if batch_size is not None:
-            batches.check_size(batch_size)
+            checks.integer("batch_size", batch_size)
 
         def explain(inputs, part):
             explained, relevances = self._run(inputs, part, layers, position)

@@ -15,8 +15,8 @@ from tf_lrp.graph.categories import values_of
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import internals
 from tf_lrp.keras_compat.operations import Entries, layer_of
+from tf_lrp.operations.routing_table import moves_entries
 from tf_lrp.twins.categories import CATEGORY_LAYERS
-from tf_lrp.twins.structural import ROUTING_LAYERS
 
 
 @dataclass(frozen=True)
@@ -159,7 +159,7 @@ def _whole_numbers(end):
 def _source(tensor, producers, names):
     """Name of the model's input that a tensor comes from by moving values around, or None."""
     while (node := producers.get(id(tensor))) is not None:
-        moves = isinstance(node.operation, (*ROUTING_LAYERS, *internals.CONVERSIONS, layers.Identity, Entries))
+        moves = moves_entries(node.operation) or isinstance(node.operation, Entries)
         looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
         inputs = values_of(node)
         if not (moves or looks_up) or len(inputs) != 1:

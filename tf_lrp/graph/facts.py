@@ -5,38 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
-import keras
-
-from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
+from tf_lrp.graph.flow import gates, signals
 from tf_lrp.graph.signs import nonnegative_tensors
-from tf_lrp.keras_compat import internals
 from tf_lrp.keras_compat.operations import layer_of
-from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
-from tf_lrp.twins.registry import twin_class_of
-
-_ACTIVATION_LAYERS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-    keras.layers.Softmax,
-)
-_SCALINGS = (
-    keras.layers.RMSNormalization,
-    keras.layers.UnitNormalization,
-    *internals.operation_classes("RMSNorm", "Normalize"),
-)
-_MAX_POOLING = (
-    keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D,
-    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *internals.operation_classes("MaxPool", "AdaptiveMaxPool"),
-)  # fmt: skip
-_GLOBAL_MAX_POOLING = (
-    keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D, keras.layers.GlobalMaxPooling3D,
-    *internals.operation_classes("Max", "Amax", "Min", "Amin"),
-)  # fmt: skip
+from tf_lrp.rules import Pass, Rule
+from tf_lrp.twins import AffineTwin, PassTwin
+from tf_lrp.twins.registry import twin_class_of, twin_class_of_base
 
 
 @dataclass(frozen=True)
@@ -87,7 +61,7 @@ def gather(graph):
     depends = signals(graph)
     roles = gates(graph, depends)
     flags = [tuple(id(t) in depends for t in node.inputs) for node in graph.nodes]
-    kinds = [_kinds(node, sum(flags[n])) for n, node in enumerate(graph.nodes)]
+    kinds = [_declared_kinds(node, flags[n]) for n, node in enumerate(graph.nodes)]
     weights = [n for n, k in enumerate(kinds) if "weights" in k]
     known = nonnegative_tensors(graph)
     upstream = _longest_counts(graph.nodes, kinds, lambda n: n.inputs, lambda n: n.outputs)
@@ -107,7 +81,7 @@ def gather(graph):
             signals=flags[n],
             takers=roles.get(node.name, (flags[n], False))[0],
             only_takers=roles.get(node.name, (flags[n], False))[1],
-            default_rule=_default_rule(node, kinds[n]),
+            default_rule=_default_rule(node, flags[n]),
             layers=_layers(node),
         )
         for n, node in enumerate(graph.nodes)
@@ -124,48 +98,39 @@ def _layers(node):
     return (*dotted, node.whole or node.name, *node.path)
 
 
-def _kinds(node, branches):
-    """``branches``: how many of the inputs depend on the model's inputs."""
-    operation = node.operation
+def twin_class_at(node, signals):
+    """The twin class that stands in for a node in which the inputs with the flags ``signals`` depend on the model's inputs.
+
+    An activation layer whose ``call`` a user overrode, and which could not be opened, still is an activation. None for
+    other nodes without a twin.
+    """
     if node.affine is not None:
-        return node.affine.kinds
-    twin_class = twin_class_of(operation)
-    if twin_class is not None and twin_class.kinds:
-        return frozenset(twin_class.kinds)
-    if isinstance(operation, MATMULS):
-        return frozenset({"matmul"})
-    if isinstance(operation, (*PRODUCTS, *QUOTIENTS)) and branches > 1:
-        return frozenset({"product"})
-    if isinstance(operation, _SCALINGS):
-        return frozenset({"normalization"})
-    if isinstance(operation, internals.SOFTMAX) or activation_name(operation) == "softmax":
-        return frozenset({"activation", "softmax"})
-    if isinstance(operation, _GLOBAL_MAX_POOLING):
-        return frozenset({"pooling", "max_pooling", "global_pooling"})
-    if isinstance(operation, _MAX_POOLING):
-        return frozenset({"pooling", "max_pooling"})
-    if isinstance(operation, (internals.Maximum, internals.Minimum)) and len(node.inputs) == 1:
-        return frozenset({"activation"})  # max(x, 0) is a function of x
-    if isinstance(operation, (keras.layers.Maximum, internals.Maximum)):
-        return frozenset({"merge", "maximum"})
-    if isinstance(operation, (keras.layers.Minimum, internals.Minimum)):
-        return frozenset({"merge", "minimum"})
-    if isinstance(operation, (*_ACTIVATION_LAYERS, *internals.ELEMENTWISE_FUNCTIONS)):
-        return frozenset({"activation"})
-    return frozenset({"structural"})
+        return AffineTwin
+    if node.problem and "activation" in _declared_kinds(node, signals):
+        return PassTwin
+    return twin_class_of(node.operation, signals)
 
 
-def _default_rule(node, kinds):
+def _declaring(node, signals):
+    """What declares kinds and the default rule of a node: its `Affine`, its twin class, that of a base class, or None."""
     if node.affine is not None:
-        return node.affine.default_rule
-    twin_class = twin_class_of(node.operation)
-    if twin_class is not None and twin_class.default_rule is not None:
-        return twin_class.default_rule
-    if kinds & {"product", "matmul", "attention"}:
-        return SignalTakesAll()
-    if "weights" in kinds:
-        return None
-    return WinnerTakesAll() if kinds & {"max_pooling", "maximum", "minimum"} else Pass()
+        return node.affine
+    twin_class = twin_class_of(node.operation, signals)
+    return twin_class if twin_class is not None and twin_class.kinds else twin_class_of_base(node.operation)
+
+
+def _declared_kinds(node, signals):
+    declaring = _declaring(node, signals)
+    return frozenset({"structural"} if declaring is None else declaring.kinds)
+
+
+def _default_rule(node, signals):
+    twin_class = None if node.affine is not None else twin_class_of(node.operation, signals)
+    declaring = _declaring(node, signals)
+    rules = [c.default_rule for c in (twin_class, declaring) if c is not None and c.default_rule is not None]
+    if rules:
+        return rules[0]
+    return None if "weights" in _declared_kinds(node, signals) else Pass()
 
 
 def _longest_counts(nodes, kinds, before, after):

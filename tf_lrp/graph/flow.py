@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from keras import layers, tree
+from keras import tree
 
 from tf_lrp.graph import routing
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.keras_compat import internals
-from tf_lrp.keras_compat.operations import Entries, Gated
+from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.keras_compat.side_effects import Noise
-from tf_lrp.twins.identities import is_identity
+from tf_lrp.operations.activation_table import Gate, activation_of
+from tf_lrp.operations.indicators import indicates
+from tf_lrp.operations.routing_table import CASTS, is_identity, routing_of
+from tf_lrp.twins import twin_class_of
+from tf_lrp.twins.products import ArithmeticTwin, MatmulTwin, ProductTwin, QuotientTwin
 
-#: Products of branches, element by element.
-PRODUCTS = (layers.Multiply, internals.Multiply, Gated)
-QUOTIENTS = (internals.Divide, internals.TrueDivide, *internals.operation_classes("DivideNoNan"))
-MATMULS = internals.operation_classes(
-    "Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Cross", "Correlate"
-)
-ATTENTION = internals.operation_classes("DotProductAttention")
-
-#: How much a function looks like a gate: between 0 and 1; bounded; any other.
-_GATES = {"sigmoid", "hard_sigmoid", "softmax", "sparse_sigmoid", "sparsemax"}
-_BOUNDED = {"tanh", "erf", "softsign", "hard_tanh", "relu6", "clip", "sin", "cos", "bounded_relu", "arctan"}
-_NORMALIZERS = internals.operation_classes("Rsqrt", "Reciprocal")
-#: Operations that return values and their places.
-_RANKINGS = internals.operation_classes("TopK")
 #: Types whose values say which or whether, and never how much.
 _WITHOUT_SIZE = ("bool", "string")
-_ARITHMETIC = (internals.Add, internals.Subtract, internals.Multiply, internals.Divide, internals.TrueDivide)
-#: What is but a change of units or of type.
-_UNITS = (layers.Rescaling, *internals.operation_classes("Negative", "Cast", "SaturateCast"))
 
 
 def signals(graph):
@@ -38,14 +24,10 @@ def signals(graph):
     found = {id(t) for t in tree.flatten(graph.inputs) if t.dtype not in _WITHOUT_SIZE and id(t) not in as_entries}
     for node in graph.nodes:
         starts = isinstance(node.operation, Entries)
-        if starts or (any(id(t) in found for t in node.inputs) and not _indicates(node)):
-            values = node.outputs[:1] if isinstance(node.operation, _RANKINGS) else node.outputs
+        if starts or (any(id(t) in found for t in node.inputs) and not indicates(node.operation)):
+            values = node.outputs[:1] if routing_of(node.operation).ranks else node.outputs
             found.update(id(t) for t in values if t.dtype not in _WITHOUT_SIZE)
     return found
-
-
-def _indicates(node):
-    return isinstance(node.operation, (*internals.INDICATORS, internals.SizeOf))
 
 
 def noise(graph):
@@ -75,30 +57,35 @@ def gates(graph, found):
     roles = {}
     for node in graph.nodes:
         flags = tuple(id(t) in found for t in node.inputs)
-        if isinstance(node.operation, ATTENTION):
-            # query, key, value come first; the weights A in A v are a gate.
-            roles[node.name] = (tuple(n == 2 and flag for n, flag in enumerate(flags)), False)
-        elif isinstance(node.operation, QUOTIENTS) and flags[:2] == (True, True):
-            roles[node.name] = ((True, False), True)
-        elif isinstance(node.operation, Gated):
-            roles[node.name] = ((True, False), False)
-        elif isinstance(node.operation, (*PRODUCTS, *MATMULS)) and sum(flags) > 1:
-            roles[node.name] = _signal_of(node, flags, producers, found)
+        twin_class = None if node.affine is not None else twin_class_of(node.operation, flags)
+        if twin_class is None:
+            continue
+        role = twin_class.signal_factors(flags)
+        if role is None and issubclass(twin_class, (ProductTwin, MatmulTwin)) and sum(flags) > 1:
+            role = _signal_of(node, flags, producers, found)
+        if role is not None:
+            roles[node.name] = role
     return roles
+
+
+def _is_a(node, twin_class):
+    """Whether an operation has this twin, or a special one of its kind."""
+    found = twin_class_of(node.operation)
+    return found is not None and issubclass(found, twin_class)
 
 
 def _signal_of(node, flags, producers, found):
     ranks = [_rank(t, producers, found) if flag else None for t, flag in zip(node.inputs, flags, strict=True)]
     known = [r for r in ranks if r is not None]
     everyone = (flags, False)
-    if isinstance(node.operation, PRODUCTS) and len(node.inputs) == 2 and all(flags):
+    if _is_a(node, ProductTwin) and len(node.inputs) == 2 and all(flags):
         signal = _own_gate(node, producers, found)
         if signal is not None:
             return tuple(n == signal for n in (0, 1)), True
     top = max(known)
     if top == 0 or known.count(top) == len(known):
         return everyone
-    return tuple(r is not None and r < top for r in ranks), top == _NORMALIZER
+    return tuple(r is not None and r < top for r in ranks), top == Gate.NORMALIZER
 
 
 def _own_gate(node, producers, found):
@@ -114,59 +101,49 @@ def _is_negative(exponent):
     return isinstance(exponent, (int, float)) and exponent < 0
 
 
-_NORMALIZER = 4
-
-
 def _rank(tensor, producers, found):
-    """How much a factor looks like a gate: 0 not at all, 1 an activation, 2 bounded, 3 a gate, 4 a normalizer."""
+    """How much a factor looks like a gate: `Gate`."""
     while (node := producers.get(id(tensor))) is not None:
         inputs = [t for t in node.inputs if id(t) in found]
         operation = node.operation
         if isinstance(operation, Entries):
             break
-        if isinstance(operation, _NORMALIZERS) or (isinstance(operation, QUOTIENTS) and id(_first(node)) not in found):
-            return _NORMALIZER
+        if _is_a(node, QuotientTwin) and id(_first(node)) not in found:
+            return Gate.NORMALIZER
         if isinstance(operation, internals.Power) and _is_negative(node.args[-1]):
-            return _NORMALIZER
-        if isinstance(operation, PRODUCTS) and len(inputs) == 2 and _own_gate(node, producers, found) is not None:
-            return 1  # x f(x) written out is an activation
-        name = _function_of(operation)
-        if name in _GATES:
-            return 3
-        if name in _BOUNDED:
-            return 2
-        if name and name != "linear":
-            return 1
+            return Gate.NORMALIZER
+        if _is_a(node, ProductTwin) and len(inputs) == 2 and _own_gate(node, producers, found) is not None:
+            return Gate.ACTIVATION  # x f(x) written out
+        function = activation_of(operation)
+        if function.gate != Gate.NONE:
+            return function.gate
         moves = routing.rearranges(node)
         inputs = [t for t in routing.carried(node, found) if id(t) in found] if moves else inputs
         if moves and len(inputs) > 1:  # a gate put together from several is as much of one as the least of them
             return min(_rank(t, producers, found) for t in inputs)
-        if len(inputs) != 1 or not (moves or isinstance(operation, (*_ARITHMETIC, *_UNITS))):
-            return 0
+        if len(inputs) != 1 or not (moves or _changes_units(node)):
+            return Gate.NONE
         (tensor,) = inputs
     # An input of integers that reaches a product as a number is a mask; tokens go through an embedding.
-    return 3 if "int" in tensor.dtype else 0
+    return Gate.GATE if "int" in tensor.dtype else Gate.NONE
+
+
+def _changes_units(node):
+    """Whether a node adds constants, multiplies by them, or changes the type."""
+    if node.affine is not None and "rescaling" in node.affine.kinds:
+        return True
+    return _is_a(node, ArithmeticTwin) or isinstance(node.operation, CASTS) or activation_of(node.operation).scales
 
 
 def _first(node):
     return node.args[0] if node.args else next(iter(node.kwargs.values()))
 
 
-def _function_of(operation):
-    if isinstance(operation, layers.ReLU) and operation.max_value is not None:
-        return "bounded_relu"
-    if isinstance(operation, internals.operation_classes("Erf")):
-        return "erf"
-    if isinstance(operation, _UNITS):
-        return ""
-    return activation_name(operation)
-
-
 def _plain_root(tensor, producers, found):
     """What a tensor is but for factors and units: id of the tensor behind arithmetic with constants."""
     while (node := producers.get(id(tensor))) is not None:
         inputs = [t for t in node.inputs if id(t) in found]
-        units = is_identity(node.operation) or isinstance(node.operation, (*_ARITHMETIC, *internals.operation_classes("Cast")))
+        units = is_identity(node.operation) or _is_a(node, ArithmeticTwin) or isinstance(node.operation, CASTS)
         if len(inputs) != 1 or not units or node.affine is not None:
             break
         (tensor,) = inputs
@@ -189,15 +166,9 @@ def _is_function_of(tensor, root, producers, found, known):
 def _acts_on_entries(node, found):
     if node.affine is not None and "weights" in node.affine.kinds:
         return False
-    entries = (
-        *_ARITHMETIC,
-        *internals.ELEMENTWISE_FUNCTIONS,
-        layers.Activation,
-        layers.ReLU,
-        *internals.operation_classes("Cast"),
-    )
-    if not (is_identity(node.operation) or isinstance(node.operation, entries)):
+    if activation_of(node.operation).along_axis:
         return False
-    if activation_name(node.operation) in ("softmax", "log_softmax"):
+    twin_class = twin_class_of(node.operation)
+    if not is_identity(node.operation) and (twin_class is None or not twin_class.is_elementwise):
         return False
     return all(t.shape == node.output.shape for t in node.inputs if id(t) in found)

@@ -18,6 +18,7 @@ from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, wit
 from tf_lrp.keras_compat import internals
 from tf_lrp.keras_compat.openers import opener_of
 from tf_lrp.keras_compat.side_effects import Unexplainable, left_out
+from tf_lrp.operations.routing_table import routing_of
 from tf_lrp.twins import twin_class_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 
@@ -203,7 +204,7 @@ class _Tracer:
 
     def _record(self, operation, args, kwargs, outputs, problem):
         args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
-        if isinstance(operation, internals.CONVERSIONS):
+        if routing_of(operation).converts:
             (before,) = tensors_in((args, kwargs))
             if outputs[0].dtype == before.dtype:
                 self.same[id(outputs[0])] = outputs[0], before

@@ -26,6 +26,7 @@ from tf_lrp.conservation import Conservation
 from tf_lrp.explain import neurons
 from tf_lrp.explain.inputs import ModelInput
 from tf_lrp.integrations import training_pictures
+from tf_lrp.messages import checks
 from tf_lrp.presets import Preset, as_preset
 from tf_lrp.rules import Rule
 
@@ -138,9 +139,10 @@ class RelevanceCallback(keras.callbacks.Callback):
         **options: Any,
     ):
         super().__init__()
-        self._every = _whole("every", every, 1)
-        self._max_images = _whole("max_images", max_images, 1)
-        self._accounted = _whole("conservation", int(conservation) if isinstance(conservation, bool) else conservation, 0)
+        self._every = checks.integer("every", every)
+        self._max_images = checks.integer("max_images", max_images)
+        conservation = int(conservation) if isinstance(conservation, bool) else conservation
+        self._accounted = checks.integer("conservation", conservation, 0)
         self._preset = as_preset(preset)
         unknown = set(options) - set(inspect.signature(Analyzer).parameters)
         if unknown:
@@ -307,12 +309,6 @@ def _shares(means, balance):
         "formula": balance.formula,
     }
     return {what: value / balance.output for what, value in parts.items()} if balance.output else {}
-
-
-def _whole(name, value, least):
-    if not isinstance(value, (int, np.integer)) or isinstance(value, bool) or value < least:
-        raise ValueError(f"{name} needs an integer >= {least}, got {value!r}.")
-    return int(value)
 
 
 def _titles(snapshot):

@@ -27,15 +27,12 @@ from keras.src.layers.preprocessing.index_lookup import IndexLookup
 from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.models.functional import Functional
 from keras.src.ops import core as core_operations
-from keras.src.ops import einops as einops_operations
-from keras.src.ops import image as image_operations
-from keras.src.ops import linalg as linalg_operations
-from keras.src.ops import math as math_operations
-from keras.src.ops import nn as nn_operations
 from keras.src.ops import numpy as numpy_operations
 from keras.src.ops import operation as operation_module
 from keras.src.ops.node import Node
 from keras.src.random import random as random_module
+
+from tf_lrp.keras_compat.lookup import layer_classes, operation_classes  # noqa: F401
 
 #: Context in which float variables are read in a given type.
 reading_variables_as = AutocastScope
@@ -52,27 +49,6 @@ DATA_LAYERS = DataLayer
 #: How a `keras.utils.FeatureSpace` joins its features.
 FEATURE_CONCATENATION = (TFDConcat,)
 
-_MODULES = (
-    numpy_operations, nn_operations, core_operations, math_operations, image_operations, linalg_operations, einops_operations,
-)  # fmt: skip
-
-
-def operation_classes(*names):
-    """The classes behind keras.ops of these names that the installed Keras has."""
-    return tuple(getattr(module, name) for name in names for module in _MODULES if hasattr(module, name))
-
-
-def layer_classes(*names):
-    """The classes of keras.layers of these names that the installed Keras has."""
-    return tuple(getattr(keras.layers, name) for name in names if hasattr(keras.layers, name))
-
-
-def operation_class(name):
-    """The class behind one operation of keras.ops."""
-    (found,) = operation_classes(name)
-    return found
-
-
 Add = numpy_operations.Add
 Subtract = numpy_operations.Subtract
 Multiply = numpy_operations.Multiply
@@ -81,32 +57,6 @@ TrueDivide = numpy_operations.TrueDivide
 Maximum = numpy_operations.Maximum
 Minimum = numpy_operations.Minimum
 Power = numpy_operations.Power
-
-#: Element-wise functions of one tensor in keras.ops: relevance passes through them.
-ELEMENTWISE_FUNCTIONS = operation_classes(
-    "Relu", "Relu6", "Sigmoid", "SparseSigmoid", "Softplus", "Softsign", "SoftShrink", "SparsePlus", "Silu", "Squareplus",
-    "LogSigmoid", "LeakyRelu", "HardSigmoid", "HardSilu", "Elu", "Selu", "Gelu", "Celu", "TanhShrink", "HardTanh",
-    "HardShrink", "Threshold", "Tanh", "Exp", "Exp2", "Expm1", "Erf", "Erfc", "Erfinv", "Sin", "Cos", "Tan", "Arcsin", "Arccos",
-    "Arctan", "Sinh", "Cosh", "Arcsinh", "Arccosh", "Arctanh", "Sinc", "Absolute", "Abs", "Fabs", "Square", "Sqrt", "Rsqrt",
-    "Cbrt", "Reciprocal", "Negative", "Log", "Log10", "Log1p", "Log2", "Sign", "Floor", "Ceil", "Round", "Trunc", "NanToNum",
-    "Clip", "Power", "Mod", "Fmod", "FloorDivide", "I0", "Heaviside", "Deg2rad", "Rad2deg",
-    "Logaddexp", "Logaddexp2", "Ldexp", "Nextafter",
-)  # fmt: skip
-
-#: Functions whose entries depend on each other.
-SOFTMAX = operation_classes("Softmax", "LogSoftmax", "Sparsemax")
-
-#: Operations that leave a tensor of the same type as it is.
-CONVERSIONS = operation_classes("ConvertToTensor", "Copy", "Cast", "View")
-
-#: Operations whose result says where or whether, not how much: nothing to attribute.
-INDICATORS = operation_classes(
-    "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "LogicalXor",
-    "All", "Any", "AllClose", "Isclose", "Isfinite", "Isinf", "Isnan", "Isneginf", "Isposinf", "IsIn", "Signbit", "Argmax",
-    "Argmin", "Argsort", "Argpartition", "Nonzero", "CountNonzero", "SearchSorted", "Digitize", "Bincount", "Unique",
-    "OnesLike", "ZerosLike", "FullLike", "EmptyLike", "Size", "Ndim", "InTopK", "Nanargmax", "Nanargmin",
-    "Isreal", "UnravelIndex", "MatrixRank",
-)  # fmt: skip
 
 _ABSENT = object()
 _BINARY = [

@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.category_inputs import looked_up
 from tf_lrp.graph.facts import gather
 from tf_lrp.graph.heads import heads_of
+from tf_lrp.operations.activation_table import activation_name
 
 _PROBABILITIES = ("softmax", "sigmoid")
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_lrp.explain import neurons
 from tf_lrp.explain.passes import propagate
+from tf_lrp.messages import checks
 from tf_lrp.methods.base import Method
 from tf_lrp.methods.sampling import accumulate
 
@@ -81,8 +82,7 @@ class IntegratedGradients(Method):
         if rule not in _RULES:
             raise ValueError(f"rule is one of {', '.join(map(repr, _RULES))}; got {rule!r}.")
         for name, value, least in (("steps", steps, 2 if rule == "trapezoid" else 1), ("steps_at_once", steps_at_once, 1)):
-            if not isinstance(value, int) or isinstance(value, bool) or value < least:
-                raise ValueError(f"{name} needs an integer >= {least}, got {value!r}.")
+            checks.integer(name, value, least)
         super().__init__(model, **options)
         self.category_inputs.refuse("Integrated gradients interpolate between a baseline and the input")
         self.steps, self.rule, self.baseline = steps, rule, baseline

@@ -7,6 +7,7 @@ import itertools
 import numpy as np
 import tensorflow as tf
 
+from tf_lrp.messages import checks
 from tf_lrp.methods.base import Method
 from tf_lrp.methods.sampling import accumulate
 
@@ -92,7 +93,5 @@ def _mask(x, first, sizes, axes):
 
 
 def _per_axis(name, given, default, lengths):
-    values = default if given is None else [given] * len(lengths) if isinstance(given, int) else list(given)
-    if len(values) != len(lengths) or any(not isinstance(v, int) or isinstance(v, bool) or v < 1 for v in values):
-        raise ValueError(f"{name} needs an integer >= 1, or {len(lengths)} of them; got {given!r}.")
+    values = default if given is None else checks.integers(name, given, len(lengths))
     return [min(v, length) for v, length in zip(values, lengths, strict=True)]

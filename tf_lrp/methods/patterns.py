@@ -13,10 +13,10 @@ from keras import tree
 from tf_lrp.affine import Weighted
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.files import npz
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
+from tf_lrp.operations.activation_table import activation_name
 from tf_lrp.twins import PlainTwin, with_relevance
 from tf_lrp.twins.propagation import evaluate, transpose
 

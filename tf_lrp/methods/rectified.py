@@ -6,8 +6,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.methods.base import Method
+from tf_lrp.operations.activation_table import activation_name
 from tf_lrp.twins import PlainTwin, with_relevance
 
 

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from tf_lrp.explain.explainer import Explainer
+from tf_lrp.messages import checks
 from tf_lrp.methods.gradient import Gradient
 from tf_lrp.methods.sampling import accumulate
 
@@ -43,8 +44,7 @@ class SmoothGrad(Explainer):
     def __init__(self, explainer, samples=50, noise_scale=0.15, *, relative=True, statistic="mean", seed=0, **options):
         if statistic not in _STATISTICS:
             raise ValueError(f"statistic is one of {', '.join(map(repr, _STATISTICS))}; got {statistic!r}.")
-        if not isinstance(samples, int) or isinstance(samples, bool) or samples < 1:
-            raise ValueError(f"samples needs an integer >= 1, got {samples!r}.")
+        checks.integer("samples", samples)
         if not 0 <= noise_scale < float("inf"):
             raise ValueError(f"noise_scale needs a finite number >= 0, got {noise_scale!r}.")
         if isinstance(explainer, keras.Model):

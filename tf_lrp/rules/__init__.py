@@ -78,7 +78,7 @@ class Term:
         coefficient: float, the weight of the fraction.
         bias: map of the bias added to z, or None to leave the bias out.
         stabilizer: of the denominator z.
-        spread: float, the part of what bias and stabilizer keep that is shared evenly among the inputs of each output.
+        bias_factor: float, the part of what bias and stabilizer keep that is shared evenly among the inputs of each output.
         where: which outputs j the term speaks for, by the sign of the layer's pre-activation z_j = sum_i a_i w_ij + b_j:
             "all", "positive" (z_j > 0) or "negative" (z_j < 0).
     """
@@ -88,7 +88,7 @@ class Term:
     bias: Callable | None = None
     stabilizer: Stabilizer = field(default_factory=Stabilizer)
     where: str = "all"
-    spread: float = 0.0
+    bias_factor: float = 0.0
     shares: tuple[tuple[Callable, Callable], ...] | None = None
 
     @property
@@ -121,7 +121,7 @@ class Rule:
                     raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
                 if not _is_finite(value) and f.name not in ("epsilon", "gamma"):
                     raise ValueError(f"{type(self).__name__} needs a finite {f.name}, got {f.name}={value!r}.")
-            if f.name in ("epsilon", "gamma") and not (_is_finite(value) and 0 <= value):
+            if f.name in ("epsilon", "gamma") and not (_is_finite(value) and value >= 0):
                 raise ValueError(f"{type(self).__name__} needs a finite {f.name} >= 0, got {f.name}={value!r}.")
             if f.name == "stabilizer":
                 _stabilizer(value)
@@ -179,7 +179,7 @@ class Epsilon(Rule):
     def terms(self, nonnegative):
         stabilizer = Stabilizer(self.epsilon, self.clip, self.norm_scale)
         bias = identity if self.bias else None
-        return (Term(((identity, identity),), bias=bias, stabilizer=stabilizer, spread=self.bias_factor),)
+        return (Term(((identity, identity),), bias=bias, stabilizer=stabilizer, bias_factor=self.bias_factor),)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""One process at a time: locks that the system lifts when the process ends, however it ends."""
+"""One process at a time: locks that the operating system releases when the process ends, however it ends."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from filelock import FileLock, Timeout
 
 
 @contextlib.contextmanager
-def alone(path, message):
-    """Holds the lock of a file while the ``with`` lasts, on every system that the package filelock knows.
+def exclusive_lock(path, message):
+    """Holds a file lock for the duration of the ``with`` block, on every system that the package filelock supports.
 
     Args:
-        path: of the lock's file, which is made if it is not there.
-        message: of the error, if another process, or another ``with`` of this one, holds it.
+        path: of the lock file, which is created if it does not exist.
+        message: of the error that is raised if another process, or another ``with`` block of this process, holds the lock.
 
     Raises:
         BlockingIOError: the lock is held.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from typing import NamedTuple
 
 import keras
 import numpy as np
+
+from tf_lrp.runs import fingerprints
 
 
 class Data(NamedTuple):
@@ -91,11 +92,8 @@ def _masks(masks, x, targets):
 def data_fingerprint(data):
     """What the data are, as a dict for JSON: their shapes and a hash of all values."""
     arrays = {name: value for name, value in zip(Data._fields, data, strict=True) if value is not None}
-    digest = hashlib.sha256()
-    for name, array in arrays.items():
-        digest.update(f"{name}{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array))
-    return {**{name: list(array.shape) for name, array in arrays.items()}, "sha256": digest.hexdigest()[:16]}
+    hashed = fingerprints.digest(part for name, array in arrays.items() for part in fingerprints.parts(array, name))
+    return {**{name: list(array.shape) for name, array in arrays.items()}, "sha256": hashed}
 
 
 def model_fingerprint(model):
@@ -103,16 +101,13 @@ def model_fingerprint(model):
 
     Names of layers do not count: Keras numbers them anew in every process.
     """
-    digest = hashlib.sha256()
-    for layer in _leaves(model):
-        digest.update(
-            json.dumps([type(layer).__name__, _nameless(_configuration(layer))], default=_class_name, sort_keys=True).encode()
-        )
+    layers = [
+        json.dumps([type(layer).__name__, _nameless(_configuration(layer))], default=_class_name, sort_keys=True).encode()
+        for layer in _leaves(model)
+    ]
     weights = [np.asarray(w) for w in model.weights]
-    for weight in weights:
-        digest.update(f"{weight.dtype.str}{weight.shape}".encode())
-        digest.update(np.ascontiguousarray(weight))
-    return {"weights": sum(w.size for w in weights), "sha256": digest.hexdigest()[:16]}
+    hashed = fingerprints.digest([*layers, *(part for w in weights for part in fingerprints.parts(w))])
+    return {"weights": sum(w.size for w in weights), "sha256": hashed}
 
 
 def _leaves(model):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +16,7 @@ import tensorflow as tf
 import tf_lrp
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.presets import Preset
+from tf_lrp.runs import files
 from tf_lrp.tuning import figure
 from tf_lrp.tuning.data import data_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
@@ -181,14 +181,14 @@ class Tuned:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("front-*.json"):
             old.unlink()
-        _write(folder / "preset.json", self.preset.to_json() + "\n")
+        files.write(folder / "preset.json", self.preset.to_json() + "\n")
         if len(self.metrics) > 1:
             for number, (preset, _) in enumerate(self.front, 1):
-                _write(folder / f"front-{number}.json", preset.to_json() + "\n")
-        _write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
-        _write(folder / "trials.csv", self._csv())
+                files.write(folder / f"front-{number}.json", preset.to_json() + "\n")
+        files.write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
+        files.write(folder / "trials.csv", self._csv())
         caption = figure.save(folder / "tuning.png", self)
-        _write(folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n")
+        files.write(folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n")
         return folder
 
     def _csv(self):
@@ -293,10 +293,3 @@ def _gain(tuned, reference):
         return difference, None
     each = tuned.samples - reference.samples
     return difference, float(each.std(ddof=1) / np.sqrt(len(each)))
-
-
-def _write(path, text):
-    """As a whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, path)

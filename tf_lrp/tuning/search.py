@@ -11,6 +11,7 @@ import time
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from tf_lrp.messages import checks
 from tf_lrp.messages.tables import printable
 from tf_lrp.presets import as_preset
 from tf_lrp.tuning.data import data_fingerprint, model_fingerprint
@@ -168,8 +169,7 @@ def _sweeper():
 
 def _check_numbers(budget, seed, timeout, progress):
     for name, value in (("budget", budget), ("seed", seed)):
-        if type(value) is not int or value < 0:
-            raise ValueError(f"{name} needs an integer >= 0; got {value!r}.")
+        checks.integer(name, value, 0)
     if timeout is not None and not (isinstance(timeout, (int, float)) and timeout >= 0):
         raise ValueError(f"timeout needs a number of seconds >= 0, or None; got {timeout!r}.")
     if progress not in ("auto", True, False):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
@@ -10,6 +9,7 @@ from tf_lrp import rules as R
 from tf_lrp import select
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import gather
+from tf_lrp.messages.checks import is_finite_number, is_integer
 from tf_lrp.presets import Preset
 
 #: Candidate rule -> (its parameter or None, whether the parameter is searched on a logarithmic scale, value -> rule).
@@ -246,7 +246,7 @@ class _Given:
 
     def suggest_float(self, name, low, high, *, log=False):
         value = self._value(name)
-        if not _is_number(value) or not low <= value <= high:
+        if not is_finite_number(value) or not low <= value <= high:
             raise ValueError(f"{name} is a number from {low} to {high} in this space; got {value!r}.")
         return value
 
@@ -284,7 +284,7 @@ def _candidates(segment, given):
         least = 1.0 if parameter == "alpha" else 0.0
         if (
             len(bounds) != 2
-            or not all(map(_is_number, bounds))
+            or not all(map(is_finite_number, bounds))
             or not least <= bounds[0] <= bounds[1]
             or (log and not bounds[0])
         ):
@@ -299,10 +299,6 @@ def _candidates(segment, given):
 
 def _counts(name, given, least):
     bounds = (given, given) if isinstance(given, int) else tuple(given)
-    if len(bounds) != 2 or any(type(n) is not int for n in bounds) or not least <= bounds[0] <= bounds[1]:
+    if len(bounds) != 2 or not all(map(is_integer, bounds)) or not least <= bounds[0] <= bounds[1]:
         raise ValueError(f"{name} needs (smallest, largest) number of layers, from {least} on; got {given!r}.")
     return bounds
-
-
-def _is_number(value):
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_lrp.runs.locks import alone
+from tf_lrp.runs.locks import exclusive_lock
 
 #: The database in the folder of a search.
 DATABASE = "study.sqlite3"
@@ -56,7 +56,7 @@ def opened(folder, metrics, configuration, seed, space):
         if folder is not None:
             Path(folder).mkdir(parents=True, exist_ok=True)
             message = f"Another process is searching in {str(folder)!r}: wait for it, or choose another folder."
-            stack.enter_context(alone(Path(folder) / f"{DATABASE}.lock", message))
+            stack.enter_context(exclusive_lock(Path(folder) / f"{DATABASE}.lock", message))
             storage = _database(optuna, Path(folder) / DATABASE)
             stack.callback(storage.engine.dispose)
             stack.callback(storage.remove_session)

@@ -31,6 +31,16 @@ class DotProductAttentionTwin(Twin):
     default_rule = SignalTakesAll()
     rules = (SignalTakesAll, Uniform)
 
+    @classmethod
+    def signal_factors(cls, signals):
+        """The values; the attention weights, which queries, keys and masks decide, are a gate."""
+        return tuple(n == 2 and flag for n, flag in enumerate(signals)), False
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        arguments = dict(zip(("query", "key", "value"), call.args, strict=False)) | call.kwargs
+        return known(arguments["value"])
+
     @property
     def remainder(self):
         return "formula" if isinstance(self.rule, Uniform) else ""

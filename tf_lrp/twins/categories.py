@@ -24,6 +24,7 @@ CATEGORY_LAYERS = (
 class EntriesTwin(Twin):
     """The numbers at which relevance of strings and integers ends."""
 
+    kinds = frozenset({"structural"})
     rules = (Pass,)
 
     def call(self, x):

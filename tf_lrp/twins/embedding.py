@@ -15,6 +15,7 @@ from tf_lrp.twins.registry import register_twin
 class _LookUp(Twin):
     """Rows of a table by indices that come from the model's inputs (and so as floats)."""
 
+    kinds = frozenset({"structural"})
     rules = (Pass,)
 
     def look_up(self, inputs, made):

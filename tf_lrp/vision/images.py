@@ -6,7 +6,6 @@ Needs NumPy and Pillow only.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import itertools
 import os
 import re
@@ -17,11 +16,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, PngImagePlugin
 
+from tf_lrp.runs.fingerprints import digest
+from tf_lrp.vision.luma import luma
+
 #: How `prepare` turns RGB pictures of 0..255 into a network's input.
 PREPARATIONS = ("none", "0..1", "-1..1", "caffe", "torch")
-
-#: Weights of red, green and blue in a grey value: the luma of ITU-R BT.601, as Pillow's convert("L").
-LUMA = np.array([0.299, 0.587, 0.114])
 
 _CAFFE_MEAN = np.array([103.939, 116.779, 123.68], np.float32)  # blue, green, red
 _TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
@@ -138,7 +137,7 @@ def prepare(pictures, preparation, channels=3):
         pictures: uint8 (N, H, W, 3), RGB.
         preparation: "none" (0..255), "0..1", "-1..1", "caffe" (BGR minus the ImageNet mean) or "torch" (0..1, minus the
             ImageNet mean, by its deviation).
-        channels: 3, or 1 for grey (see `LUMA`).
+        channels: 3, or 1 for grey (see `luma`).
 
     Returns:
         float32 (N, H, W, channels).
@@ -152,7 +151,7 @@ def prepare(pictures, preparation, channels=3):
     if channels == 1:
         if preparation in ("caffe", "torch"):
             raise ValueError(f"The network takes grey pictures, and {preparation!r} prepares colours; use 0..1 or -1..1.")
-        x = x @ LUMA.astype(np.float32)[:, None]
+        x = luma(x)
     if preparation == "0..1":
         return x / np.float32(255)
     if preparation == "-1..1":
@@ -258,4 +257,4 @@ def file_name_part(text):
 
 def _fingerprint(path):
     """Which picture this is, by its place; hashed, as PNG files are passed on and folder names are private."""
-    return hashlib.sha256(os.fsencode(os.path.realpath(path))).hexdigest()[:16]
+    return digest([os.fsencode(os.path.realpath(path))])
