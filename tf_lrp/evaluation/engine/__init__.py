@@ -1,6 +1,6 @@
 """The engine of the protocols: batches of a data set, the log of what was measured, and the run that ties them together."""
 
-from tf_lrp.evaluation.engine.batches import Batch, batches, compiled_step
+from tf_lrp.evaluation.engine.batch import Batch, batches, compiled_step
 from tf_lrp.evaluation.engine.evaluation_run import EvaluationRun, method_names, scores_model
 from tf_lrp.evaluation.engine.log import Measured, MeasurementLog, measure_missing
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from tf_lrp import heatmap, presets
 from tf_lrp.analyzer import Analyzer
-from tf_lrp.evaluation.engine import batches as batching
+from tf_lrp.evaluation.engine.batch import batches
 from tf_lrp.evaluation.engine.log import MeasurementLog, measure_missing
 from tf_lrp.evaluation.tables import write_json
 from tf_lrp.methods import catalog
@@ -91,7 +91,7 @@ class EvaluationRun:
     def batches(self, limit=None):
         """Yields the `Batch` of the first pictures: at most ``limit``, and at most the limit of the run."""
         limits = [n for n in (limit, self.limit) if n is not None]
-        return batching.batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))
+        return batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))
 
     def first_pictures(self):
         """uint8 (n, height, width, 3): the first pictures, from which patterns are learned and the mean colour is taken."""

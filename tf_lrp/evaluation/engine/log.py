@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tf_lrp.evaluation.engine.batches import Batch
+from tf_lrp.evaluation.engine.batch import Batch
 from tf_lrp.runs.locks import exclusive_lock
 from tf_lrp.runs.resume import as_json, changed_settings
 
