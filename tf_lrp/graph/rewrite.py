@@ -12,7 +12,7 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.category_inputs import CategoryInputs
-from tf_lrp.graph.facts import Facts, gather, twin_class_at
+from tf_lrp.graph.facts import Facts, infer_facts, twin_class_at
 from tf_lrp.graph.nodes import Graph, Node
 from tf_lrp.graph.optimize import OPTIMIZATIONS, optimize
 from tf_lrp.graph.reach import reasons_unreached
@@ -90,7 +90,7 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
         ValueError: if a rule does not fit its layer.
     """
     dtype = working_type(graph)
-    facts = gather(graph)
+    facts = infer_facts(graph)
     choices = _choices(graph, facts, preset)
     described = zip(graph.nodes, facts, choices, strict=True)
     _refuse([(node, node_facts) for node, node_facts, (choice, _) in described if _lacks_twin(node, node_facts, choice)])
@@ -125,11 +125,11 @@ def _choices(graph, facts, preset):
     reached = {id(t) for t in tree.flatten(graph.outputs)}
     chosen = []
     for node, node_facts in zip(reversed(graph.nodes), reversed(facts), strict=True):
-        if node_facts.depends and any(id(t) in reached for t in node.outputs):
+        if node_facts.depends_on_input and any(id(t) in reached for t in node.outputs):
             choice = preset.choose(node_facts)
             takes = _takes(node, node_facts, choice.rule)
         else:
-            reason = "takes no relevance" if node_facts.depends else "does not depend on the input"
+            reason = "takes no relevance" if node_facts.depends_on_input else "does not depend on the input"
             choice, takes = _Choice(Stop(), reason), ()
         if isinstance(choice.rule, Stop):
             takes = ()
@@ -139,19 +139,19 @@ def _choices(graph, facts, preset):
 
 
 def _takes(node, node_facts, rule):
-    if isinstance(rule, SignalTakesAll) or node_facts.only_takers:
-        return node_facts.takers
-    twin_class = twin_class_at(node, node_facts.signals)
-    return node_facts.signals if twin_class is None else twin_class.takers(node_facts.signals)
+    if isinstance(rule, SignalTakesAll) or node_facts.forced:
+        return node_facts.relevant_inputs
+    twin_class = twin_class_at(node, node_facts.input_depends)
+    return node_facts.input_depends if twin_class is None else twin_class.takers(node_facts.input_depends)
 
 
 def _twin_class(node, node_facts, choice):
     """The twin class that a node gets; None if there is none."""
-    twin_class = twin_class_at(node, node_facts.signals)
-    if node.affine is not None or (twin_class is PassTwin and sum(node_facts.signals) == 1):
+    twin_class = twin_class_at(node, node_facts.input_depends)
+    if node.affine is not None or (twin_class is PassTwin and sum(node_facts.input_depends) == 1):
         return twin_class
     if twin_class is None or node.problem:
-        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(node_facts.signals) == 1
+        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(node_facts.input_depends) == 1
         return PassTwin if passes else None
     return twin_class
 
@@ -162,7 +162,7 @@ def _lacks_twin(node, node_facts, choice):
     twin_class = _twin_class(node, node_facts, choice)
     if twin_class is None:
         return True
-    taking = [t for t, flag in zip(node.inputs, twin_class.takers(node_facts.signals), strict=True) if flag]
+    taking = [t for t, flag in zip(node.inputs, twin_class.takers(node_facts.input_depends), strict=True) if flag]
     return not twin_class.supports(taking)
 
 
@@ -209,7 +209,7 @@ def _step(node, rule, preset, optimizations):
 
 
 def _signal_shapes(node, node_facts):
-    return [t.shape for t, flag in zip(node.inputs, node_facts.signals, strict=True) if flag]
+    return [t.shape for t, flag in zip(node.inputs, node_facts.input_depends, strict=True) if flag]
 
 
 def _check_pass(node, node_facts):
