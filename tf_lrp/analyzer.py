@@ -81,8 +81,8 @@ class Analyzer(Explainer):
         self._warned = set()  # positions of outputs
         self._rewritten = rewrite(graph, self.preset, model.name, OPTIMIZATIONS if optimize else ())
         twin, results = self._rewritten.model, self._rewritten.results
-        names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
-        super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
+        names, options = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
+        super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **options)
 
     def probe(self, position, layers):
         reason = self._rewritten.unreached[position]

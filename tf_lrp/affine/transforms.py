@@ -52,8 +52,8 @@ class Transform(Affine):
     def linear_arguments(cls, operation, call):
         """The KerasTensors in which the operation is linear."""
         given = inspect.signature(operation.call).bind(*call.args, **call.kwargs).arguments
-        found = tree.flatten(given[_LINEAR_IN[type(operation)]])
-        return [t for t in found if isinstance(t, keras.KerasTensor)]
+        arguments = tree.flatten(given[_LINEAR_IN[type(operation)]])
+        return [t for t in arguments if isinstance(t, keras.KerasTensor)]
 
     def __init__(self, operation, call=None):
         super().__init__(operation)

@@ -104,12 +104,12 @@ class PlannedPropagation(Propagation):
         here = _graph()
         if self._stored and all(_visible(graph, here) for graph, _ in self._stored):
             return [z for _, z in self._stored]
-        found = []
+        denominators = []
         for plan in self.plans:
-            found.append(self._denominator(plan, found))
+            denominators.append(self._denominator(plan, denominators))
         if self.plan.share_denominators:
-            self._stored = tuple((here, z) for z in found)
-        return found
+            self._stored = tuple((here, z) for z in denominators)
+        return denominators
 
     def _denominator(self, plan, previous):
         term = plan.term

@@ -150,12 +150,14 @@ class MaxTwin(_MaximumTwin):
         axes = list(range(rank)) if axis is None else [a % rank for a in (axis if isinstance(axis, (list, tuple)) else [axis])]
         others = [a for a in range(rank) if a not in axes]
         kept = tf.gather(tf.shape(x), tf.constant(others, tf.int32))  # typed, as there may be none
-        found = tf.reshape(tf.transpose(x, others + axes), tf.concat([kept, [-1]], 0))
+        candidates = tf.reshape(tf.transpose(x, others + axes), tf.concat([kept, [-1]], 0))
         initial = getattr(self.operation, "initial", None)
         if initial is None:
-            return found
+            return candidates
         # The initial value is a candidate, too, and keeps the relevance that it wins.
-        return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
+        return tf.concat(
+            [candidates, tf.fill([*tf.unstack(tf.shape(candidates))[:-1], 1], tf.cast(initial, candidates.dtype))], axis=-1
+        )
 
 
 @register_twin(*keras_classes.operation_classes("Min", "Amin"))

@@ -200,8 +200,8 @@ class RecurrentTwin(Twin):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(now)
                 results = self.step(now)
-            found = tape.gradient(results, now, [passing, *staying], unconnected_gradients=tf.UnconnectedGradients.ZERO)
-            of_previous = found[1:]
+            of_inputs = tape.gradient(results, now, [passing, *staying], unconnected_gradients=tf.UnconnectedGradients.ZERO)
+            of_previous = of_inputs[1:]
             left = tf.zeros_like(arriving)
             if allowed is not None:
                 # The results of a masked step are discarded: output and state are those of the step before.
@@ -209,7 +209,7 @@ class RecurrentTwin(Twin):
                 of_previous = [f + r - s for f, r, s in zip(of_previous, of_states, staying, strict=True)]
             if taken is not None:
                 taken.append(([passing, *staying], arriving - passing - left))
-            return n + 1, left, of_previous, of_x.write(t, found[0])
+            return n + 1, left, of_previous, of_x.write(t, of_inputs[0])
 
         of_x = self._array(x, x.shape[1:])
         shapes = tf.TensorShape(self.step.outputs[0].shape), self._state_shapes(), _unknown_shapes(of_x)
