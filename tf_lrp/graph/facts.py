@@ -95,12 +95,12 @@ def infer_facts(graph):
 
 def _place(node):
     """Names of the models that contain a node, and its own."""
-    return (*node.path[:-2], node.path[-1]) if node.whole else node.path
+    return (*node.path[:-2], node.path[-1]) if node.split_from else node.path
 
 
 def _layers(node):
     dotted = [".".join(node.path[: n + 1]) for n in range(len(node.path))]
-    return (*dotted, node.whole or node.name, *node.path)
+    return (*dotted, node.split_from or node.name, *node.path)
 
 
 def twin_class_at(node, input_depends):

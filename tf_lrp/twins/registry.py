@@ -1,4 +1,4 @@
-"""Which twin stands in for which layer; users add their own."""
+"""The table of twins: class of a layer or operation -> class of its twin. Users add their own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def register_twin(*layer_classes):
     """Class decorator: nodes of these layer (or operation) classes get the decorated `Twin`.
 
     Raises:
-        TypeError: if the twin's ``kinds`` are no set of words.
-        ValueError: if a kind is none of `tf_lrp.select.KINDS`.
+        TypeError: if the twin's ``kinds`` are not a set of strings.
+        ValueError: if a kind is not one of `tf_lrp.select.KINDS`.
 
     Example:
         >>> @tf_lrp.register_twin(MySwish)
