@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any, Literal
 
+import keras
 import tensorflow as tf
 
 from tf_lrp import conservation
 from tf_lrp.explain import neurons
 from tf_lrp.explain.explainer import Explainer
+from tf_lrp.explain.inputs import ModelInput
 from tf_lrp.explain.names import output_names
+from tf_lrp.explain.neurons import NeuronSelection
 from tf_lrp.explain.passes import propagate
 from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
@@ -18,7 +22,8 @@ from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.graph.optimize import OPTIMIZATIONS
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
-from tf_lrp.presets import as_preset
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
 
 
 class Analyzer(Explainer):
@@ -57,16 +62,16 @@ class Analyzer(Explainer):
 
     def __init__(
         self,
-        model,
-        preset="cmp_a2_flat",
+        model: keras.Model,
+        preset: str | Preset | Rule = "cmp_a2_flat",
         *,
-        batch_size=32,
-        verbose="auto",
-        jit_compile="auto",
-        strip_softmax=True,
-        fold_batchnorm=True,
-        optimize=True,
-        inputs=None,
+        batch_size: int = 32,
+        verbose: bool | Literal["auto"] = "auto",
+        jit_compile: bool | Literal["auto"] = "auto",
+        strip_softmax: bool = True,
+        fold_batchnorm: bool = True,
+        optimize: bool = True,
+        inputs: Any = None,
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
@@ -79,12 +84,12 @@ class Analyzer(Explainer):
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
         super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
 
-    def probe(self, target, names):
-        reason = self._rewritten.unreached[target]
-        if reason and target not in self._warned:
-            self._warned.add(target)
-            warnings.warn(f"No relevance of {self.output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
-        return super().probe(target, names)
+    def probe(self, position, layers):
+        reason = self._rewritten.unreached[position]
+        if reason and position not in self._warned:
+            self._warned.add(position)
+            warnings.warn(f"No relevance of {self.output_names[position]!r} reaches the inputs: {reason}", stacklevel=2)
+        return super().probe(position, layers)
 
     def attribute(self, probe, inputs, seeds):
         explained, values, relevances = propagate(probe, inputs, seeds)
@@ -95,11 +100,13 @@ class Analyzer(Explainer):
     def configuration(self):
         return {"preset": preset_json.as_dict(self.preset)}
 
-    def rules(self):
+    def rules(self) -> RuleTable:
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
         return RuleTable([s for s in self._rewritten.steps if not isinstance(s.node.operation, Entries)], self.preset.name)
 
-    def conservation(self, x, neuron_selection=None, *, output=None):
+    def conservation(
+        self, x: ModelInput, neuron_selection: NeuronSelection = None, *, output: str | int | None = None
+    ) -> conservation.Conservation:
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
 
         Args:
@@ -122,7 +129,15 @@ class Analyzer(Explainer):
 
 
 class RuleTable(tuple):
-    """The steps of a rewriting, read as (layer, class, rule, reason); prints as a table."""
+    """The steps of a rewriting, read as (layer, class, rule, reason); prints as a table.
+
+    Attributes:
+        preset_name: str.
+        nonnegative: for each row, whether the layer's inputs are known to be >= 0.
+    """
+
+    preset_name: str
+    nonnegative: tuple[bool, ...]
 
     def __new__(cls, steps, preset_name):
         rows = [(s.facts.name, s.facts.layer_class, str(s.choice.rule), s.choice.reason) for s in steps]

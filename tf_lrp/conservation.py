@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 from keras import tree
@@ -210,7 +211,7 @@ def _balance(step, values, arrived, dependent, ratios):
         dependent: ids of the tensors that depend on the inputs.
         ratios: ids of tensors whose relevance is divided by their value.
     """
-    named = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
+    named: dict[str, Any] = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
 
     def relevance(tensor, found):
         return found * values[id(tensor)] if id(tensor) in ratios else found
@@ -234,7 +235,7 @@ def _balance(step, values, arrived, dependent, ratios):
         [r for _, r in pairs],
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    kept = dict.fromkeys(CAUSES, 0.0)
+    kept: dict[str, Any] = dict.fromkeys(CAUSES, 0.0)
     of_outputs = [relevance(*received[id(t)]) if id(t) in received else None for t in step.outputs]
     absorbed = _absorbed(step, inputs, of_outputs)
     passed = 0.0
@@ -259,12 +260,12 @@ def _absorbed(step, inputs, relevance):
     outputs = tree.flatten(step.twin(*inputs))
     relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(outputs, relevance, strict=True)]
     values, of_outputs, of_constants, of_zeros = step.twin.unrolled(inputs, relevance)
-    cell = step.twin.rewritten
+    cell: Any = step.twin.rewritten
     starts = {}
     for tensor, r in zip(tree.flatten(cell.model.outputs), of_outputs, strict=True):
         starts[id(tensor)] = starts[id(tensor)] + r if id(tensor) in starts else r
     layers, _ = _pass(cell, _values(cell, values), starts)
-    found = _summed(layers)
+    found: dict[str, Any] = _summed(layers)
     found["bias"] += sum(float(total(r)) for r in of_constants)
     found["padding"] += sum(float(total(r)) for r in of_zeros)
     return found

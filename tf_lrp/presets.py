@@ -12,7 +12,9 @@ Sources of the named presets:
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from tf_lrp import select
 from tf_lrp.files import preset_json
@@ -53,7 +55,7 @@ class Preset:
         TypeError: if an entry is no (selector, rule) pair.
     """
 
-    rules: tuple[tuple[select.Selector, Rule], ...]
+    rules: Sequence[tuple[select.Selector, Rule]]
     name: str = "custom"
 
     def __post_init__(self):
@@ -83,12 +85,13 @@ class Preset:
             )
         return Choice(self._default(facts), f"default for {_main_kind(facts)}", addressed=False)
 
-    def _default(self, facts):
-        if facts.default_rule != ZRule() or not all(isinstance(rule, Epsilon) for _, rule in self.rules):
+    def _default(self, facts) -> Any:
+        epsilons = [rule.epsilon for _, rule in self.rules if isinstance(rule, Epsilon)]
+        if facts.default_rule != ZRule() or len(epsilons) < len(self.rules):
             return facts.default_rule
-        return ZRule(stabilizer=min(_POOLING_EPSILON, *(rule.epsilon for _, rule in self.rules)))
+        return ZRule(stabilizer=min(_POOLING_EPSILON, *epsilons))
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The preset as a JSON string that `from_json` reads.
 
         Raises:
@@ -97,7 +100,7 @@ class Preset:
         return preset_json.write(self)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str | bytes) -> Preset:
         """The preset that `to_json` wrote.
 
         Args:
@@ -303,19 +306,19 @@ def _linear(epsilon):
     return Epsilon(epsilon) if epsilon else ZRule()
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The names of the presets, in the order in which they are listed."""
     return tuple(_NAMED)
 
 
-def describe(name):
+def describe(name: str) -> tuple[dict[str, Any], str]:
     """(dict of the parameters with their defaults, one-line description) of a named preset."""
     function = _NAMED[name]
     parameters = {p.name: p.default for p in inspect.signature(function).parameters.values()}
-    return parameters, inspect.getdoc(function)
+    return parameters, inspect.getdoc(function) or ""
 
 
-def preset(name, **parameters):
+def preset(name: str, **parameters: Any) -> Preset:
     """A named preset with its parameters.
 
     Args:
@@ -338,7 +341,7 @@ def preset(name, **parameters):
     return Preset(tuple(_NAMED[name](**parameters)), name)
 
 
-def as_preset(value):
+def as_preset(value: str | Preset | Rule) -> Preset:
     """The `Preset` of a name or of a single `Rule` (for all layers with weights); a `Preset` is returned unchanged."""
     if isinstance(value, Preset):
         return value

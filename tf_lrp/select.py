@@ -4,7 +4,7 @@
 
 Pooling, merging and other layers without weights keep their own rules unless a selector *addresses* them: with one of
 their kinds (``select.kind("pooling")``) or with their exact name. ``select.all()``, name patterns and positions select
-only layers with weights.
+layers with weights only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from typing import Any
 
 from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.checks import is_integer
@@ -26,24 +27,24 @@ class Selector:
     """Base of all selectors."""
 
     def matches(self, facts: Facts) -> bool:
-        """Whether the node meets the condition."""
+        """Whether the selector describes the node."""
         raise NotImplementedError(f"{type(self).__name__} does not define matches(facts)")
 
     def addresses(self, facts: Facts) -> bool:
-        """Whether it also selects the node if that has no weights."""
+        """Whether it also selects a node without weights."""
         return False
 
     def selects(self, facts: Facts) -> bool:
         """Whether the rule of this selector applies to the node."""
         return self.matches(facts) and ("weights" in facts.kinds or self.addresses(facts))
 
-    def __and__(self, other):
+    def __and__(self, other: Selector) -> Selector:
         return And(self, other)
 
-    def __or__(self, other):
+    def __or__(self, other: Selector) -> Selector:
         return Or(self, other)
 
-    def __invert__(self):
+    def __invert__(self) -> Selector:
         return Not(self)
 
 
@@ -219,23 +220,22 @@ def _check_selectors(*parts):
             )
 
 
-def all():
+def all() -> Selector:
     """Every layer with weights."""
     return All()
 
 
-def name(pattern):
+def name(pattern: Any) -> Selector:
     """Layers whose name, or dotted path in nested models, matches a shell pattern (``"block1_*"``).
 
-    A Keras layer may be passed instead of its name. If a layer is used several times, its name selects all uses, and
-    ``"conv.2"`` the second use only. The name of a nested model or composite layer selects all layers with weights inside;
-    the name of a separable convolution selects both of its steps, and ``"conv_depthwise"`` the first only. A layer without
-    weights is selected by its exact name, but not by a pattern.
+    A Keras layer may be passed instead of its name. All uses of a shared layer are selected; ``"conv.2"`` selects the second
+    use only. The name of a nested model or composite layer selects all layers with weights in it, the name of a separable
+    convolution both its steps, and ``"conv_depthwise"`` the first step. The exact name of a layer without weights addresses it.
     """
     return Name(getattr(pattern, "name", pattern))
 
 
-def kind(*kinds):
+def kind(*kinds: str) -> Selector:
     """Layers of one of these kinds, with or without weights: ``kind("conv")``, ``kind("pooling", "merge")``.
 
     Raises:
@@ -244,7 +244,7 @@ def kind(*kinds):
     return Kind(tuple(kinds))
 
 
-def index(first, last=None):
+def index(first: int, last: int | None = None) -> Selector:
     """Layers with weights at the positions ``first`` to ``last`` inclusive, counted from the input, starting at 0.
 
     Negative positions are counted from the output: -1 is the last layer with weights.
@@ -252,12 +252,12 @@ def index(first, last=None):
     return Index(first, first if last is None else last)
 
 
-def fraction(start, stop):
+def fraction(start: float, stop: float) -> Selector:
     """Layers with weights in a range of depth: those with position / number of such layers in [start, stop)."""
     return Fraction(float(start), float(stop))
 
 
-def first(n=1, kind=None):
+def first(n: int = 1, kind: str | None = None) -> Selector:
     """Layers (of one kind) with fewer than ``n`` such layers before them on every path from an input.
 
     In parallel branches, each layer that reads the model's input directly is a first layer.
@@ -265,7 +265,7 @@ def first(n=1, kind=None):
     return First(n, kind)
 
 
-def last(n=1, kind=None):
+def last(n: int = 1, kind: str | None = None) -> Selector:
     """Layers (of one kind) with fewer than ``n`` such layers after them on every path to an output."""
     return Last(n, kind)
 
@@ -273,14 +273,14 @@ def last(n=1, kind=None):
 _SELECTORS = {c.__name__.lower(): c for c in (All, Name, Kind, Index, Fraction, First, Last, And, Or, Not)}
 
 
-def to_dict(selector):
+def to_dict(selector: Selector) -> dict[str, Any]:
     """A selector as a dict that JSON can hold: ``{"select": "kind", "kinds": ["conv"]}``."""
     values = {f.name: getattr(selector, f.name) for f in fields(selector)}
     encoded = {k: to_dict(v) if isinstance(v, Selector) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {"select": type(selector).__name__.lower(), **encoded}
 
 
-def from_dict(data, deepest=_DEEPEST):
+def from_dict(data: dict[str, Any], deepest: int = _DEEPEST) -> Selector:
     """The inverse of `to_dict`.
 
     Args:

@@ -17,6 +17,8 @@ from tf_lrp.keras_compat import keras_classes, models, tracing
 from tf_lrp.presets import as_preset
 from tf_lrp.rules import Epsilon
 
+pytestmark = pytest.mark.eager
+
 
 def names(graph):
     return [node.name for node in graph.nodes]

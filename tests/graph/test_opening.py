@@ -284,6 +284,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_functions_of_keras_ops(name):
     inputs = keras.Input((7, 6))

@@ -159,7 +159,7 @@ def explain(
             raise ValueError("--target and --classes are for classifiers; --neuron or --region says what is explained instead.")
         network = classifier.load(model, weights, classes, preprocess, size, structured)
         wanted, label = target_of(neuron, region, channel, reduce, network.model, network.size)
-        if wanted is None:
+        if wanted is None and network.classes is not None:
             explainer = PictureExplainer(network, chosen, class_names.target(target, network.classes), layer or ())
         else:
             explainer = TargetExplainer(network, chosen, wanted, label, layer or ())

@@ -70,5 +70,6 @@ def opened(model, data, weights, classes, preprocess, size):
     if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized
         size = next(iter(open_dataset(data))).read().shape[:2]
     network = classifier.load(model, weights, classes, preprocess, size)
-    named = kind in ("imagenet", "voc", "coco")
-    return network, open_dataset(data, class_names.class_index(network.classes, classes) if named else None)
+    if network.classes is None or kind not in ("imagenet", "voc", "coco"):
+        return network, open_dataset(data)
+    return network, open_dataset(data, class_names.class_index(network.classes, classes))

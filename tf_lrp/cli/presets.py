@@ -25,5 +25,5 @@ def list_presets():
         table.add_row(Text(name, "bold"), Text(defaults), Text(description))
     console = console_of()
     console.print(table)
-    sources = re.findall(r"^ +(\[\d+\] .*)$", presets.__doc__, re.MULTILINE)
+    sources = re.findall(r"^ +(\[\d+\] .*)$", presets.__doc__ or "", re.MULTILINE)
     write_line(console, "\n".join(["", *sources]).replace("``", ""), style="dim")

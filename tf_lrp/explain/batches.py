@@ -42,9 +42,10 @@ def run(
             for rows in _batches(samples, batch_size, verbose)
         ]
         portions.append([np.concatenate(pieces) for pieces in zip(*batches, strict=True)])
-    (explained, *_), *relevances = zip(*portions, strict=True)
-    # A copy is made only where there are several portions.
-    return explained, [np.concatenate(pieces, axis=1) if len(pieces) > 1 else pieces[0] for pieces in relevances]
+    if len(portions) > 1:
+        return portions[0][0], [np.concatenate(pieces, axis=1) for pieces in list(zip(*portions, strict=True))[1:]]
+    explained, *relevances = portions[0]
+    return explained, relevances
 
 
 def _explain_batch(explain, arrays, selection, full_size):

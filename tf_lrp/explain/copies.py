@@ -21,6 +21,8 @@ class Reconstructible:
     #: Names of attributes that a user may have changed since.
     copied_settings: tuple[str, ...] = ()
 
+    _constructed_with: tuple[tuple, dict[str, Any]]
+
     def __init_subclass__(cls, **options):
         super().__init_subclass__(**options)
         if "__init__" in vars(cls):
@@ -70,6 +72,7 @@ def _symbolic(leaf):
 
 
 def _construct(explainer_class, arguments, settings):
-    explainer = explainer_class(**tree.map_structure(_symbolic, arguments))
+    symbolic: Any = tree.map_structure(_symbolic, arguments)
+    explainer = explainer_class(**symbolic)
     vars(explainer).update(settings)
     return explainer

@@ -139,7 +139,7 @@ class Explainer(Reconstructible):
     def analyze(
         self,
         x: ModelInput,
-        neuron_selection: NeuronSelection = None,
+        neuron_selection: NeuronSelection | neurons.Selection = None,
         *,
         layers: str | Sequence[str] | None = None,
         output: str | int | None = None,
@@ -178,7 +178,7 @@ class Explainer(Reconstructible):
     def with_output(
         self,
         x: ModelInput,
-        neuron_selection: NeuronSelection = None,
+        neuron_selection: NeuronSelection | neurons.Selection = None,
         *,
         layers: str | Sequence[str] | None = None,
         output: str | int | None = None,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import keras
 from keras import tree
@@ -54,7 +54,7 @@ def _position(output, names):
     )
 
 
-def layer_names(layers, layer_outputs: dict) -> tuple[str, ...] | None:
+def layer_names(layers, layer_outputs: Mapping[str, list]) -> tuple[str, ...] | None:
     """The names of layers as a tuple, or None.
 
     Args:
@@ -75,6 +75,6 @@ def layer_names(layers, layer_outputs: dict) -> tuple[str, ...] | None:
             raise ValueError(
                 f"There is no layer {name!r} below the explained outputs.{meant(name, layer_outputs)} The model's "
                 f"{len(layer_outputs)} layers go from {next(iter(layer_outputs), None)!r} to "
-                f"{next(reversed(layer_outputs), None)!r}; model.summary() shows them."
+                f"{next(reversed(list(layer_outputs)), None)!r}; model.summary() shows them."
             )
     return names

@@ -75,7 +75,7 @@ def values_spec(mode: str, targets: int | None, output) -> tf.TensorSpec | None:
     return tf.TensorSpec((batch, *several, *shape), dtype)
 
 
-def check(selection: NeuronSelection | Selection, samples: int, output_shape, dtype) -> Selection:
+def check(selection: NeuronSelection | Selection, samples: int | None, output_shape, dtype) -> Selection:
     """A user's neuron selection as a `Selection` of NumPy values.
 
     Args:
@@ -129,11 +129,11 @@ def check(selection: NeuronSelection | Selection, samples: int, output_shape, dt
         )
     _check_range(values, neurons)
     if values.ndim == 0:
-        values = np.full(samples, values)
+        values = np.repeat(values, samples or 1)
     return Selection("index" if values.ndim == 1 else "indices", values.astype("int32"))
 
 
-def _targets(selection):
+def _targets(selection) -> list[Target] | None:
     """The targets of a selection as a list, or None if it holds none."""
     if isinstance(selection, Target):
         return [selection]
@@ -295,7 +295,7 @@ class InitialRelevance:
             return self.values
         shapes = [tf.shape(self.values), tf.shape(output)]
         checked = tf.debugging.Assert(
-            tf.reduce_all(tf.equal(*shapes)), ["The mask and the output have different shapes:", *shapes]
+            tf.reduce_all(tf.equal(shapes[0], shapes[1])), ["The mask and the output have different shapes:", *shapes]
         )
         with tf.control_dependencies([] if checked is None else [checked]):
             return tf.identity(self.values)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 from keras import tree
@@ -48,7 +49,7 @@ def pass_function(explainer, kind: PassKind) -> tuple[Callable, list]:
     """
     outputs, probe = explainer.twin.outputs, explainer.probe(kind.output, kind.layers)
 
-    def explain(inputs, values=None):
+    def explain(inputs, values: Any = None):
         if kind.targets is None:
             seeds = [neurons.InitialRelevance(kind.mode, values, explainer.seed_with_one)]
         else:

@@ -16,13 +16,13 @@ from tf_lrp.export import litert, onnx, saved_model  # each registers its target
 from tf_lrp.export.registry import FORMATS, ExportRequest, ExportTarget, register_target
 
 if TYPE_CHECKING:
-    from tf_lrp.analyzer import Analyzer
+    from tf_lrp.explain.explainer import Explainer
 
 __all__ = ["FORMATS", "ExportRequest", "ExportTarget", "export", "litert", "onnx", "register_target", "saved_model"]
 
 
 def export(
-    analyzer: Analyzer,
+    analyzer: Explainer,
     path: str | os.PathLike[str],
     format: str = "saved_model",
     *,

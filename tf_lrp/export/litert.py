@@ -31,11 +31,9 @@ class LiteRT(ExportTarget):
             return dict(zip(forward.results, results, strict=True))
 
         arguments = zip(forward.function.names, forward.inputs, strict=True)
-        module = tf.Module()
-        module.explain = tf.function(
-            explain, input_signature=[tf.TensorSpec(t.shape, t.dtype, name) for name, t in arguments], autograph=False
-        )
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([module.explain.get_concrete_function()], module)
+        specs = [tf.TensorSpec(t.shape, t.dtype, name) for name, t in arguments]
+        function = tf.function(explain, input_signature=specs, autograph=False)
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([function.get_concrete_function()], tf.Module())
         path.write_bytes(converter.convert())
         path.with_name(path.name + ".json").write_text(request.description, encoding="utf-8")
 
@@ -48,5 +46,7 @@ def _interpreter(path):
     if importlib.util.find_spec("ai_edge_litert"):
         from ai_edge_litert.interpreter import Interpreter
     else:
-        from tensorflow.lite import Interpreter
+        import tensorflow as tf
+
+        Interpreter = tf.lite.Interpreter
     return Interpreter(model_path=str(path))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # the command line lists the formats, and imports no TensorFlow for that
-    from tf_lrp.analyzer import Analyzer
+    from tf_lrp.explain.explainer import Explainer
     from tf_lrp.export.forward_only import ForwardGraph
     from tf_lrp.export.function import ExportFunction
 
@@ -21,7 +21,7 @@ class ExportRequest:
     """What is to be written.
 
     Attributes:
-        analyzer: `tf_lrp.Analyzer`.
+        analyzer: `tf_lrp.Analyzer`, or another explainer.
         description: JSON text that travels with the file: inputs and outputs, preset, labels, versions.
         layers: names of layers whose outputs' relevance is among the results, or None.
         output: name or index of the explained output, or None for the only one.
@@ -32,7 +32,7 @@ class ExportRequest:
         input_shape: shape of a sample, or a list of shapes for several inputs, for formats in which it is fixed.
     """
 
-    analyzer: Analyzer
+    analyzer: Explainer
     description: str
     layers: Sequence[str] | None = None
     output: str | int | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from tf_lrp.export.registry import ExportRequest, ExportTarget, register_target
 
@@ -20,7 +21,7 @@ class SavedModel(ExportTarget):
     def write(self, request: ExportRequest, path: Path) -> None:
         import tensorflow as tf
 
-        module = tf.Module()
+        module: Any = tf.Module()
         shared = {}  # constants are stored once, however many signatures take them
         signatures = {
             key: _signature(request.function(selecting), shared)
@@ -50,7 +51,7 @@ def _signature(function, shared):
     for name, value in frozen.constants.items():
         key = (value.dtype.str, value.shape, hashlib.sha256(value.tobytes()).digest())
         if key not in shared:
-            shared[key] = tf.Variable(value, trainable=False, name=f"constant_{len(shared)}")
+            shared[key] = tf.Variable(tf.constant(value), trainable=False, name=f"constant_{len(shared)}")
         constants[name] = shared[key]
 
     def explain(**tensors):

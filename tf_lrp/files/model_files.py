@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -16,7 +17,7 @@ _RECURRENT = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "Co
 _ENTRY = "config.json"
 
 
-def load_model(path):
+def load_model(path) -> Any:
     """Loads a Keras model from a .keras or .h5 file, without its optimizer.
 
     Keras 2 saved the argument ``time_major`` of recurrent layers, which Keras 3 does not accept. Where it is false (the

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,14 +18,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from PIL import Image
 
 from tf_lrp import heatmap
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.conservation import Conservation
 from tf_lrp.explain import neurons
+from tf_lrp.explain.inputs import ModelInput
 from tf_lrp.integrations import training_pictures
 from tf_lrp.messages import checks
-from tf_lrp.presets import as_preset
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
 
 __all__ = ["RelevanceCallback", "Snapshot"]
 
@@ -116,23 +120,23 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
-        log_dir,
-        preset="cmp_a2_flat",
-        neuron_selection=None,
+        x: ModelInput,
+        log_dir: str | os.PathLike[str],
+        preset: str | Preset | Rule = "cmp_a2_flat",
+        neuron_selection: neurons.NeuronSelection = None,
         *,
-        every=1,
-        at_start=False,
-        pictures=None,
-        max_images=16,
-        cmap="seismic",
-        percentile=None,
-        scale=None,
-        conservation=0,
-        output=None,
-        rebuild=False,
-        name="relevance",
-        **options,
+        every: int = 1,
+        at_start: bool = False,
+        pictures: Any = None,
+        max_images: int = 16,
+        cmap: str = "seismic",
+        percentile: float | None = None,
+        scale: float | None = None,
+        conservation: int | bool = 0,
+        output: str | int | None = None,
+        rebuild: bool = False,
+        name: str = "relevance",
+        **options: Any,
     ):
         super().__init__()
         self._every = checks.integer("every", every)
@@ -148,9 +152,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         self._x, self._neuron_selection, self._pictures = x, neuron_selection, pictures
         self._log_dir, self._output, self._name, self._options = str(log_dir), output, name, options
         self._at_start, self._rebuild = at_start, rebuild
-        self.analyzer = None
+        self.analyzer: Any = None
         self._explained_model = self._writer = None
         self._starting, self._warned = True, False
+
+    model: Any  # Keras sets it
 
     # -- what Keras calls ---------------------------------------------------------------------------------------------
 
@@ -176,7 +182,7 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     # -- what it does -------------------------------------------------------------------------------------------------
 
-    def snapshot(self):
+    def snapshot(self) -> Snapshot:
         """Explains the samples by the model as it is now.
 
         Returns:
@@ -197,7 +203,7 @@ class RelevanceCallback(keras.callbacks.Callback):
             balance = self.analyzer.conservation(self._packed([a[:count] for a in self._arrays]), first, output=self._output)
         return Snapshot(relevance, start, indices, balance)
 
-    def draw(self, snapshot):
+    def draw(self, snapshot: Snapshot) -> dict[str, Image.Image]:
         """The pictures above their heatmaps.
 
         Args:
@@ -218,7 +224,7 @@ class RelevanceCallback(keras.callbacks.Callback):
             sheets[self._input_names[position]] = training_pictures.sheet([shown, *maps], _titles(snapshot)[: len(shown)])
         return sheets
 
-    def log(self, step):
+    def log(self, step: int) -> Snapshot:
         """Explains, draws and writes; the epochs of ``fit`` call it, and a training loop of one's own can.
 
         Args:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from tf_lrp.explain import names
 from tf_lrp.explain.passes import propagate
 from tf_lrp.graph.facts import infer_facts
 from tf_lrp.graph.nodes import model_of
@@ -45,8 +46,8 @@ class GradCAM(Method):
         return {"layer": self.layer, "rectify": self.rectify}
 
     def _returned_by(self, layer):
-        (name,) = self._existing([layer])
-        tensor = self._results[name][-1]
+        names.layer_names([layer], self.layer_outputs)  # raises an error where there is no such layer
+        tensor = self.layer_outputs[layer][-1]
         if len(tensor.shape) != 4:
             raise ValueError(f"Grad-CAM needs a layer that returns maps, (N, H, W, C); {layer!r} returns {tensor.shape}.")
         return tensor
@@ -63,8 +64,8 @@ class GradCAM(Method):
             node = after[0]
         return self.built.returned[places[id(node)]][0]
 
-    def probe(self, target, names):
-        return model_of(self.twin.inputs, [self.twin.outputs[target], self._maps])
+    def probe(self, position, layers):
+        return model_of(self.twin.inputs, [self.twin.outputs[position], self._maps])
 
     def attribute(self, probe, inputs, seeds):
         (x,) = inputs
@@ -113,8 +114,8 @@ class GuidedGradCAM(GradCAM):
     def parameters(self):
         return {"layer": self.layer}
 
-    def probe(self, target, names):
-        return super().probe(target, names), self.guided.probe(target, names)
+    def probe(self, position, layers):
+        return super().probe(position, layers), self.guided.probe(position, layers)
 
     def attribute(self, probe, inputs, seeds):
         of_maps, of_guided = probe

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -88,9 +89,10 @@ class IntegratedGradients(Method):
         self.steps_at_once = min(steps_at_once, steps) if self.twin.inputs[0].shape[0] is None else 1
         self._baselines = self._checked(baseline)
 
-    def _checked(self, baseline):
+    def _checked(self, baseline: Any):
         tensors = self.input_spec.tensors
-        several = isinstance(baseline, (list, tuple, dict)) and not (len(tensors) == 1 and np.ndim(baseline) > 1)
+        structured = isinstance(baseline, (list, tuple, dict))
+        several = structured and (len(tensors) > 1 or np.asarray(baseline).ndim <= 1)
         leaves = self.input_spec.flatten(baseline)[0] if several else [baseline] * len(tensors)
         arrays = []
         for leaf, tensor in zip(leaves, tensors, strict=True):
@@ -182,7 +184,7 @@ class IntegratedGradients(Method):
         at_baseline = tf.concat(parts, 0)
         ends = [np.asarray(seed.score(tf.constant(np.asarray(s, np.float64)))) for s in (scores, at_baseline)]
         parts = self.input_spec.flatten(relevance)[0]
-        total = sum(np.asarray(r, np.float64).reshape(len(r), -1).sum(axis=1) for r in parts)
+        total = np.sum([np.asarray(r, np.float64).reshape(len(r), -1).sum(axis=1) for r in parts], axis=0)
         return Completeness(total, ends[0] - ends[1])
 
 

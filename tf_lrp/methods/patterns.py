@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -45,6 +46,8 @@ class Patterns:
 
 class _PatternTwin(PlainTwin):
     """z = x W + b forward, A^T R backward; ``attributed``: (W * A)^T R."""
+
+    function: Any  # the layer's `Affine`
 
     def __init__(self, *args, attributed, **kwargs):
         super().__init__(*args, **kwargs)
@@ -94,14 +97,14 @@ class _Estimator:
         self.sums = new if self.sums is None else [a + b for a, b in zip(self.sums, new, strict=True)]
 
     def pattern(self):
-        products, inputs, passed, outputs, count = (tf.constant(s) for s in self.sums)
+        products, inputs, passed, outputs, count = (tf.constant(s) for s in self.sums or ())
         mean = self.affine.scale_outputs(inputs, tf.math.divide_no_nan(outputs, count))
         covariance = self.affine.scale_outputs(products - mean, tf.math.divide_no_nan(tf.ones_like(passed), passed))
         ones = tf.ones_like(passed)
         with tf.GradientTape() as tape:  # sums over all axes of the kernel but its outputs'
             tape.watch(ones)
             weighted = tf.reduce_sum(self.affine.scale_outputs(self.affine.kernel("float64") * covariance, ones))
-        norm = tape.gradient(weighted, ones)
+        norm: Any = tape.gradient(weighted, ones)
         return np.asarray(self.affine.scale_outputs(covariance, tf.math.divide_no_nan(tf.ones_like(norm), norm)), np.float32)
 
 

@@ -68,8 +68,8 @@ class SmoothGrad(Explainer):
         own = {name: getattr(self, name) for name in names}
         return {"method": type(self).__name__, "parameters": own, "around": self.explainer.configuration()}
 
-    def probe(self, target, names):
-        return self.explainer.probe(target, names)
+    def probe(self, position, layers):
+        return self.explainer.probe(position, layers)
 
     def attribute(self, probe, inputs, seeds):
         explained = tf.nest.flatten(probe(inputs, training=False))[0]

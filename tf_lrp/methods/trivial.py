@@ -43,7 +43,7 @@ class Random(Method):
         explained = tf.nest.flatten(probe(inputs, training=False))[0]
 
         def noise(n, x):
-            draw = self.stddev * tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), [self.seed, n], dtype=x.dtype)
+            draw = self.stddev * tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), (self.seed, n), dtype=x.dtype)
             return draw * tf.ones_like(x)
 
         maps = [noise(n, x) for n, x in enumerate(inputs)]

@@ -27,6 +27,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -109,7 +110,7 @@ class Rule:
 
     def __post_init__(self):
         for f in fields(self):
-            value = getattr(self, f.name)
+            value: Any = getattr(self, f.name)
             if isinstance(value, np.generic):
                 value = value.item()  # JSON holds Python's own numbers
                 object.__setattr__(self, f.name, value)

@@ -154,9 +154,9 @@ def _imagenet():
 def imagenet_names() -> list[str] | None:
     """The names of ImageNet's 1000 classes, as Keras publishes them; None where they cannot be downloaded."""
     known = _imagenet()
-    return known and [name for _, name in known]
+    return None if known is None else [name for _, name in known]
 
 
 def _imagenet_ids():
     known = _imagenet()
-    return known and [number for number, _ in known]
+    return None if known is None else [number for number, _ in known]

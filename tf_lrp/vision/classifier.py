@@ -83,9 +83,10 @@ def _known(name, weights):
     return known
 
 
-def _sides(size):
+def _sides(size) -> tuple[int, int]:
     """(height, width) of a number or a pair."""
-    return (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
+    return height, width
 
 
 def _from_zoo(name, weights, preparation, size):
@@ -187,7 +188,7 @@ def _from_file(path, weights, preparation, size):
     if size is not None and any(side not in (None, w) for side, w in zip(sides, wanted, strict=True)):
         given = size if isinstance(size, int) else f"{wanted[0]} x {wanted[1]}"
         raise ValueError(f"--size {given} does not fit: {path} takes pictures of {sides[0]} x {sides[1]}.")
-    sides = tuple(side or w for side, w in zip(sides, wanted, strict=True))
+    sides = (sides[0] or wanted[0], sides[1] or wanted[1])
     preparation = "none" if preparation is None else preparation
 
     def prepared(pictures):

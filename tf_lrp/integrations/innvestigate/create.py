@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from typing import Any
 
+import keras
 import numpy as np
 from keras import tree
 
@@ -47,7 +49,7 @@ _SHARED = (select.kind("average_pooling", "merge") & ~select.kind("maximum", "mi
 
 
 class CreatedAnalyzer:
-    """What `create_analyzer` returns: an explainer with iNNvestigate's way of selecting neurons.
+    """What `create_analyzer` returns: an explainer with iNNvestigate's neuron selection.
 
     Attributes:
         name: iNNvestigate's.
@@ -216,7 +218,7 @@ def _epsilon(model, epsilon=1e-7, bias=True, **how):
 def _alpha_beta(model, alpha=None, beta=None, bias=True, **how):
     if alpha is None and beta is None:
         raise ValueError('"lrp.alpha_beta" needs alpha=, beta= or both, with alpha - beta = 1.')
-    alpha = beta + 1 if alpha is None else alpha
+    alpha = (beta or 0) + 1 if alpha is None else alpha
     beta = alpha - 1 if beta is None else beta
     return _lrp(model, rules.AlphaBeta(alpha, beta, bias=bias, stabilizer=0), **how)
 
@@ -290,15 +292,15 @@ NAMES = tuple(_ANALYZERS)
 
 
 def create_analyzer(
-    name,
-    model,
+    name: str | list[str] | tuple[str, ...],
+    model: keras.Model,
     *,
-    neuron_selection_mode="max_activation",
-    disable_model_checks=False,
-    allow_lambda_layers=False,
-    reverse_check_finite=False,
-    **arguments,
-):
+    neuron_selection_mode: str = "max_activation",
+    disable_model_checks: bool = False,
+    allow_lambda_layers: bool = False,
+    reverse_check_finite: bool = False,
+    **arguments: Any,
+) -> Any:
     """An analyzer by iNNvestigate's name.
 
     The model is explained as it is: call `model_wo_softmax` first, as with iNNvestigate, to explain scores.
@@ -317,7 +319,7 @@ def create_analyzer(
             `tf_lrp.Analyzer` such as ``batch_size``.
 
     Returns:
-        `CreatedAnalyzer`.
+        `CreatedAnalyzer`, or a list of them.
 
     Raises:
         KeyError: for an unknown name, suggesting near ones.
