@@ -21,10 +21,8 @@ class Facts:
         name: unique name of the node, the layer's own where that is unique.
         path: dotted names of the models it lies in and its own.
         layer_class: class name of the layer or operation.
-        kinds: what it is: "conv", "dense", "depthwise", "conv_transpose", "pooling", "max_pooling", "average_pooling",
-            "global_pooling", "merge", "add", "subtract", "average", "maximum", "minimum", "activation",
-            "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention",
-            "softmax", "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
+        kinds: what it is, words from `tf_lrp.select.KINDS`, such as "conv", "max_pooling" or "product"; "weights" is among
+            them if it has weights, so that a preset must choose its rule.
         index: position among the layers with weights, from the input, 0-based; None for the others.
         num_weighted: number of layers with weights in the graph.
         upstream: kind -> the largest number of layers of that kind on a path from an input to this node.

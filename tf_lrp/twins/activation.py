@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 from keras import layers
 
@@ -38,7 +40,8 @@ class PassTwin(Twin):
     @classmethod
     def is_nonnegative(cls, operation, call, known):
         function = activation_of(operation)
-        return function.nonnegative or (function.keeps_nonnegative and all(map(known, call.operands[:1])))
+        proven = function.nonnegative or (function.keeps_nonnegative and all(map(known, call.operands[:1])))
+        return proven or super().is_nonnegative(operation, call, known)
 
     @classmethod
     def supports(cls, inputs):
@@ -63,10 +66,7 @@ class IdentityTwin(PassTwin):
     """y = x at inference: dropout, noise, casts. A cast to integers rounds, and passes relevance all the same."""
 
     kinds = frozenset({"structural"})
-
-    @classmethod
-    def is_nonnegative(cls, operation, call, known):
-        return all(map(known, call.operands))
+    keeps_nonnegative = True
 
     def compute(self, *inputs):
         # The casts of mixed precision are skipped, because the twin computes in full precision.
@@ -142,8 +142,14 @@ class SoftmaxTwin(PassTwin):
 
 
 def register_activation(
-    subject, *, nonnegative=False, keeps_nonnegative=False, zero_at_zero=False, zero_below_zero=False, gate="activation"
-):
+    subject: Any,
+    *,
+    nonnegative: bool = False,
+    keeps_nonnegative: bool = False,
+    zero_at_zero: bool = False,
+    zero_below_zero: bool = False,
+    gate: str = "activation",
+) -> Any:
     """Registers your own activation, and what is known of it. Relevance passes through it; rules use the rest to skip work.
 
     Args:

@@ -48,6 +48,9 @@ def twin_class_of(operation, signals=None):
 
 
 def twin_class_of_base(operation):
-    """The twin class of an operation's nearest base class that declares kinds, whatever ``call`` the operation has; or None."""
+    """The twin class of an operation's nearest base class that declares kinds, whatever ``call`` the operation has; or None.
+
+    Base classes with weights do not count: whether a subclass with a ``call`` of its own uses them is unknown.
+    """
     twins = (_TWIN_OF_LAYER[base] for base in type(operation).__mro__ if base in _TWIN_OF_LAYER)
-    return next((twin for twin in twins if twin.kinds), None)
+    return next((twin for twin in twins if twin.kinds and "weights" not in twin.kinds), None)

@@ -23,7 +23,8 @@ class RoutingTwin(Twin):
     def is_nonnegative(cls, operation, call, known):
         if isinstance(operation, keras_classes.operation_classes("Resize")):
             return operation.interpolation == "nearest" and all(map(known, [*call.operands, operation.fill_value]))
-        return moves_values(operation) and all(map(known, values_in(operation, call.args, call.kwargs)))
+        moves = moves_values(operation) and all(map(known, values_in(operation, call.args, call.kwargs)))
+        return moves or super().is_nonnegative(operation, call, known)
 
     @property
     def remainder(self):
@@ -46,7 +47,7 @@ def _as_indices(x, dtype):
     return tf.cast(x, dtype) if "int" in dtype and x.dtype.is_floating else x
 
 
-def register_routing(layer_class, *, inserts=False, joins=False, keeps_axes=False):
+def register_routing(layer_class: type, *, inserts: bool = False, joins: bool = False, keeps_axes: bool = False) -> type:
     """Registers your own layer as one that only moves values: each output is a copy of an input, or a constant.
 
     Relevance goes where the gradient of the layer's ``call`` sends it. A gate before the layer is still recognized as a gate
