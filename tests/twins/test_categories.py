@@ -491,7 +491,7 @@ def test_maps_that_are_zero_everywhere_are_announced_once(make, name, recwarn):
     for selection in (None, 1, "all"):
         assert not analyzer.analyze(x, selection).any()
     (warning,) = [w for w in recwarn if "No relevance" in str(w.message)]
-    assert re.search(f"everything passes through {name}", str(warning.message))
+    assert re.search(f"every path passes through {name}", str(warning.message))
 
 
 def test_no_warning_where_relevance_arrives_or_was_stopped(recwarn):
