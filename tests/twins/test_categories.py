@@ -427,7 +427,7 @@ def test_a_class_name_among_the_outputs():
     analyzer = tf_lrp.Analyzer(keras.Model(inputs, [scores, name]), "epsilon")
     x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
     assert analyzer.analyze(x, output="scores").any()
-    with pytest.raises(ValueError, match="'name' is of type string: explain the scores"):
+    with pytest.raises(ValueError, match="'name' is of type string, which has no relevance: explain the scores"):
         analyzer.analyze(x, output="name")
 
 
