@@ -167,10 +167,10 @@ def activation_of(operation):
         if not isinstance(operation.activation, keras.Operation):
             return _OF_FUNCTION.get(id(operation.activation), (None, UNKNOWN))[1]
         operation = operation.activation
-    found = nearest_class(_OF_CLASS, operation)
-    if found is None:
+    entry = nearest_class(_OF_CLASS, operation)
+    if entry is None:
         return UNKNOWN
-    return found if isinstance(found, Activation) else found(operation)
+    return entry if isinstance(entry, Activation) else entry(operation)
 
 
 _ACTIVATION_LAYER = {layers.Activation: True}
@@ -188,6 +188,6 @@ def is_relu(operation):
 
 #: The classes that compute functions of single entries (keras.layers.Activation computes any), and of those along an axis.
 ELEMENTWISE_CLASSES = (layers.Activation, *(
-    kind for kind, found in _OF_CLASS.items() if not isinstance(found, Activation) or not found.along_axis
+    kind for kind, entry in _OF_CLASS.items() if not isinstance(entry, Activation) or not entry.along_axis
 ))  # fmt: skip
 ALONG_AXIS_CLASSES = tuple(kind for kind in _OF_CLASS if kind not in ELEMENTWISE_CLASSES)

@@ -10,7 +10,7 @@ from tf_lrp.keras_compat.operations import Entries, WithEntries, layer_of
 from tf_lrp.rules import Pass
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, with_relevance
-from tf_lrp.twins.plain import like
+from tf_lrp.twins.gradient import like
 from tf_lrp.twins.registry import register_twin
 
 #: Layers that turn strings and numbers into codes, or into vectors with an entry for each category.

@@ -15,7 +15,7 @@ from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.propagation import evaluate
 
 
-class PlainTwin(Twin):
+class GradientTwin(Twin):
     """y = f(x), with the gradient of f backward. Works for every operation, and keeps the types of its results.
 
     Args:
@@ -72,7 +72,7 @@ class PlainTwin(Twin):
         return self.compute_dtype if as_float else dtype
 
 
-class StoppingTwin(PlainTwin):
+class StopGradientTwin(GradientTwin):
     """y = f(x) forward, no relevance backward: for masks, gates, shapes and constants."""
 
     def call(self, *inputs):
