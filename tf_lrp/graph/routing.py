@@ -15,7 +15,7 @@ def rearranges(node):
 
 def picks(node):
     """Whether a node returns the largest or smallest of several values."""
-    return node.affine is None and bool(routing_of(node.operation).picks)
+    return node.affine is None and routing_of(node.operation).picks
 
 
 def carried(node, dependent):

@@ -41,8 +41,8 @@ class Routing:
         values: positions and names of the arguments that hold the values, if other arguments only determine where values go;
             () means all arguments.
         joins: whether its outputs come from several arguments.
-        picks: "largest" or "smallest" if each output is the largest or smallest of several values, so that the operation
-            commutes with increasing functions; else "".
+        picks: whether each output is the largest (or each the smallest) of several values, so that the operation commutes with
+            increasing functions.
         ranks: whether its second output holds the positions of the values in its first output.
         identity: whether it returns its input unchanged at inference.
         only_in_training: whether it acts in training only.
@@ -56,7 +56,7 @@ class Routing:
     inserts: Callable = _never
     values: tuple = ()
     joins: bool = False
-    picks: str = ""
+    picks: bool = False
     ranks: bool = False
     identity: Callable = _never
     only_in_training: bool = False
@@ -104,8 +104,8 @@ def _reshapes(rule, **properties):
     return _routes(axis_after=rule, **properties)
 
 
-def _picks(size, **properties):
-    return Routing(picks=size, axis_after=axes.mixed, **properties)
+def _picks(**properties):
+    return Routing(picks=True, axis_after=axes.mixed, **properties)
 
 
 _JOINS = _routes(joins=True)
@@ -173,16 +173,13 @@ _TABLE = (
     # Copies, the entries that a quantile lies between, and the smooth maximum, whose derivatives are its softmax.
     (operation_classes("Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Logsumexp"), Routing(shares=True)),
     # The largest or smallest of several values.
-    ((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), _picks("largest", identity=_pools_single_values)),
-    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), _picks("largest")),
-    (layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"), _picks("largest")),
-    (operation_classes("MaxPool", "AdaptiveMaxPool", "Amax"), _picks("largest")),
-    (operation_classes("TopK"), _picks("largest", ranks=True)),
-    (operation_classes("Max"), _picks("largest", inserts=_has_initial)),
-    (operation_classes("Amin"), _picks("smallest")),
-    (operation_classes("Min"), _picks("smallest", inserts=_has_initial)),
-    ((layers.Maximum, keras_classes.Maximum), _picks("largest", joins=True)),
-    ((layers.Minimum, keras_classes.Minimum), _picks("smallest", joins=True)),
+    ((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), _picks(identity=_pools_single_values)),
+    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), _picks()),
+    (layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"), _picks()),
+    (operation_classes("MaxPool", "AdaptiveMaxPool", "Amax", "Amin"), _picks()),
+    (operation_classes("TopK"), _picks(ranks=True)),
+    (operation_classes("Max", "Min"), _picks(inserts=_has_initial)),
+    ((layers.Maximum, layers.Minimum, keras_classes.Maximum, keras_classes.Minimum), _picks(joins=True)),
     # Of single values.
     ((layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D), Routing(identity=_pools_single_values)),
 )  # fmt: skip
