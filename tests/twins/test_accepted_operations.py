@@ -8,8 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from keras import layers
-from keras import ops as O
+from keras import layers, ops
 from operation_samples import SAMPLES
 
 import tf_lrp
@@ -50,7 +49,7 @@ def _model(names):
         features += SAMPLES[name].features(own)
         inputs += own
     head = layers.Dense(3, use_bias=False, kernel_initializer=keras.initializers.RandomNormal(seed=1))
-    return keras.Model(inputs, head(O.concatenate(features, -1)))
+    return keras.Model(inputs, head(ops.concatenate(features, -1)))
 
 
 def _reset(model):
@@ -132,7 +131,7 @@ def test_a_slice_that_is_replaced():
     """What lay below the slice gets nothing; the slice gets its own."""
     x, y = keras.Input(batch_shape=(2, 3, 4)), keras.Input(batch_shape=(2, 2, 2))
     head = layers.Dense(1, use_bias=False, kernel_initializer="ones")
-    model = keras.Model([x, y], head(O.reshape(O.slice_update(x, (0, 1, 3), y), (2, -1))))  # moved inside: (0, 1, 2)
+    model = keras.Model([x, y], head(ops.reshape(ops.slice_update(x, (0, 1, 3), y), (2, -1))))  # moved inside: (0, 1, 2)
     values = [np.arange(1.0, 25).reshape(2, 3, 4).astype("float32"), -np.arange(1.0, 9).reshape(2, 2, 2).astype("float32")]
     of_x, of_y = tf_lrp.Analyzer(model, "z").analyze(values)
     expected = values[0].copy()
