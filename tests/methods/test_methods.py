@@ -509,6 +509,7 @@ def test_what_every_method_can_be_asked_for(name):
             method.analyze(x, layers=["conv1"])
 
 
+@pytest.mark.slow
 @pytest.mark.compiled
 def test_exported_methods_run_without_this_library(tmp_path):
     model, x = convnet(), pictures(3)
