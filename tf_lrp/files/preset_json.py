@@ -6,29 +6,28 @@ import json
 import reprlib
 from dataclasses import fields, is_dataclass
 
-from tf_lrp import rules as R
-from tf_lrp import select
+from tf_lrp import rules, select
 from tf_lrp.rules.stabilizer import Stabilizer
 
 _RULES = {
     c.__name__: c
     for c in (
-        R.Epsilon,
-        R.ZRule,
-        R.ZPlus,
-        R.AlphaBeta,
-        R.Gamma,
-        R.WSquare,
-        R.Flat,
-        R.ZBox,
-        R.Sign,
-        R.Pass,
-        R.Unified,
-        R.WinnerTakesAll,
-        R.SignalTakesAll,
-        R.Uniform,
-        R.Taylor,
-        R.Stop,
+        rules.Epsilon,
+        rules.ZRule,
+        rules.ZPlus,
+        rules.AlphaBeta,
+        rules.Gamma,
+        rules.WSquare,
+        rules.Flat,
+        rules.ZBox,
+        rules.Sign,
+        rules.Pass,
+        rules.Unified,
+        rules.WinnerTakesAll,
+        rules.SignalTakesAll,
+        rules.Uniform,
+        rules.Taylor,
+        rules.Stop,
     )
 }
 
@@ -59,7 +58,7 @@ def register_rule(rule_class):
         ...     def terms(self, nonnegative):
         ...         return (tf_lrp.rules.Term(((tf.abs, tf.abs),)),)
     """
-    is_rule = isinstance(rule_class, type) and issubclass(rule_class, R.Rule) and rule_class is not R.Rule
+    is_rule = isinstance(rule_class, type) and issubclass(rule_class, rules.Rule) and rule_class is not rules.Rule
     if not (is_rule and is_dataclass(rule_class)):
         raise TypeError(f"register_rule takes a class that is derived from tf_lrp.rules.Rule; got {rule_class!r}.")
     name = rule_class.__name__
