@@ -16,7 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from tf_lrp import Analyzer, model_zoo
-from tf_lrp.evaluation import runs, tasks
+from tf_lrp.evaluation import engine
+from tf_lrp.evaluation.protocols import localization
 
 WEIGHTS = {
     "squeezenet": "squeezenet_v1_1",
@@ -44,7 +45,7 @@ def main():
     masks[..., : height // 2, : width // 2] = True
     parts = [slice(n, n + arguments.batch_size) for n in range(0, arguments.pictures, arguments.batch_size)]
     analyzer = Analyzer(model, arguments.preset, batch_size=arguments.batch_size, verbose=False)
-    measured = tasks.of_localization(analyzer, known.preprocess)
+    measured = localization.task(analyzer, known.preprocess)
 
     def analyze():
         for part in parts:
@@ -52,7 +53,7 @@ def main():
 
     def measure():
         for number, part in enumerate(parts):
-            measured(runs.Batch(number, ("",) * len(images[part]), images[part], labels[part], masks[part]))
+            measured(engine.Batch(number, ("",) * len(images[part]), images[part], labels[part], masks[part]))
 
     seconds = {analyze: [], measure: []}
     for way in seconds:  # warm-up: tracing

@@ -106,7 +106,7 @@ class Index(Selector):
     def matches(self, facts):
         if facts.index is None:
             return False
-        start, stop = (i + facts.weighted if i < 0 else i for i in (self.start, self.stop))
+        start, stop = (i + facts.num_weighted if i < 0 else i for i in (self.start, self.stop))
         return start <= facts.index <= stop
 
     def __str__(self):
@@ -123,7 +123,7 @@ class Fraction(Selector):
             raise ValueError(f"select.fraction needs 0 <= start < stop <= 1, got start={self.start!r}, stop={self.stop!r}.")
 
     def matches(self, facts):
-        return facts.index is not None and self.start <= facts.index / facts.weighted < self.stop
+        return facts.index is not None and self.start <= facts.index / facts.num_weighted < self.stop
 
     def __str__(self):
         return f"fraction({self.start:g}, {self.stop:g})"

@@ -374,7 +374,7 @@ def test_lists_hold_one_kind():
 
 
 def test_measures_of_targets():
-    from tf_lrp.evaluation import randomization, robustness
+    from tf_lrp.evaluation.measures import randomization, robustness
 
     for model, target in ((DETECTOR, neuron([0, 1, 4], 3)), (SEGMENTER, region(MASK, 1, "mean"))):
         analyzer = ANALYZERS[model]

@@ -19,7 +19,7 @@ import tf_lrp
 from tf_lrp import methods as M
 from tf_lrp.methods import catalog
 
-pytestmark = pytest.mark.filterwarnings("ignore::tf_lrp.methods.MethodWarning")
+pytestmark = [pytest.mark.eager, pytest.mark.filterwarnings("ignore::tf_lrp.methods.MethodWarning")]
 
 
 def mlp(weights, dtype="float64"):
@@ -69,7 +69,6 @@ def one_hot(neuron, of_value):
     return lambda z: np.array([(z[j] if of_value else 1.0) if j == neuron else 0.0 for j in range(len(z))])
 
 
-@pytest.mark.eager
 @settings(max_examples=25, deadline=None)
 @given(networks())
 def test_gradients_by_loops(case):
@@ -108,7 +107,6 @@ PLACES = {
 }
 
 
-@pytest.mark.eager
 @settings(max_examples=25, deadline=None)
 @given(networks(), st.sampled_from([*PLACES, "matched"]), st.integers(1, 5))
 def test_integrated_gradients_by_loops(case, rule, at_once):
@@ -211,7 +209,6 @@ def test_noise_around_what_is_no_explainer():
 # -- occlusion ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.eager
 @settings(max_examples=10, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 5), st.integers(1, 4), st.integers(1, 4), st.sampled_from([0.0, 0.5]))
 def test_occlusion_by_loops(height, width, size, stride, value):
@@ -371,6 +368,7 @@ def test_patterns_by_loops_over_patches():
     np.testing.assert_allclose(method.patterns.arrays["dense"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.compiled
 def test_patterns_are_streamed_saved_and_loaded(tmp_path):
     model, x = convnet(), pictures(12)
     method = M.PatternNet(model).fit(x)
@@ -467,6 +465,7 @@ def every(model, x):
         yield name, method
 
 
+@pytest.mark.compiled
 def test_every_method_behind_the_contract():
     model, x = convnet(activation="softmax"), pictures(5)
     targets = np.array([[0, 3], [1, 1], [4, 2], [2, 0], [3, 4]])
@@ -493,6 +492,7 @@ def test_every_method_behind_the_contract():
                 method.analyze(x, layers=["conv1"])
 
 
+@pytest.mark.compiled
 def test_exported_methods_run_without_this_library(tmp_path):
     model, x = convnet(), pictures(3)
     expected = {}
@@ -575,6 +575,7 @@ def test_quantus_asks_for_explanations():
     assert np.abs(again - found).max() > 1e-3
 
 
+@pytest.mark.compiled
 def test_a_metric_of_quantus_runs_on_our_relevance():
     quantus = pytest.importorskip("quantus")
     import tf_lrp.quantus

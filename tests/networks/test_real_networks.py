@@ -7,8 +7,9 @@ import pytest
 
 import tf_lrp
 from tf_lrp import model_zoo
-from tf_lrp.evaluation import runs, tasks
+from tf_lrp.evaluation import engine
 from tf_lrp.evaluation.datasets import Mosaic
+from tf_lrp.evaluation.protocols import localization
 from tf_lrp.vision import images
 
 WEIGHTS = {
@@ -46,8 +47,8 @@ def test_relevance_lands_on_the_explained_object(shared_data):
     model = model_zoo.load("squeezenet", weights=data / WEIGHTS["squeezenet"], input_shape=(*size, 3), output="logits")
     mosaics, found = Mosaic(data / "grid_pointing_200.json"), {}
     for name, count in (("cmp_a1_flat", 40), ("z", 16)):
-        measure = tasks.of_localization(tf_lrp.Analyzer(model, name), model_zoo.entry("squeezenet").preprocess)
-        stream = runs.batches(mosaics, size, 2, limit=count)
+        measure = localization.task(tf_lrp.Analyzer(model, name), model_zoo.entry("squeezenet").preprocess)
+        stream = engine.batches(mosaics, size, 2, limit=count)
         found[name] = np.concatenate([measure(batch)["mu"].ravel() for batch in stream])
     assert len(found["cmp_a1_flat"]) == 160
     assert found["cmp_a1_flat"].mean() >= 0.48

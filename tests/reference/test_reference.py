@@ -313,6 +313,7 @@ def start_relevance(rng, model, batch):
 # --- The reference itself ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.compiled  # Keras's grouped convolutions are
 @pytest.mark.parametrize("family", [*FAMILIES, "average", "global_average"])
 @examples(40)
 @given(data=st.data(), seed=seeds)

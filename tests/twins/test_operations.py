@@ -300,7 +300,7 @@ LINEAR = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", [pytest.param("fold", marks=pytest.mark.compiled), *(n for n in LINEAR if n != "fold")])
 def test_a_linear_function_shares_by_contribution(name):
     function, matrix, *outputs = LINEAR[name]
     matrix = matrix_of(function, 6, *outputs) if matrix is None else matrix
@@ -580,6 +580,7 @@ def refusal(layer, shape=(6,)):
     return str(caught.value)
 
 
+@pytest.mark.compiled  # so that the line of a layer's call is in the traceback
 def test_messages_name_what_failed_and_offer_what_is_open():
     raw = refusal(Raw())
     assert "tf.* functions" in raw and "return tf.nn.relu(tf.matmul(x" in raw and "Pass()" not in raw

@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_compat.lookup import nearest_class
+from tf_lrp.keras_compat.keras_classes import nearest_class
 from tf_lrp.rules import Rule
 
 _AFFINE_OF_LAYER: dict[type, type[Affine]] = {}

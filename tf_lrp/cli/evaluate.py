@@ -48,10 +48,10 @@ Limit = Annotated[int | None, typer.Option(min=1, metavar="N", help="Only the fi
 
 @contextmanager
 def _study(model, data, out, weights, classes, preprocess, size, limit, batch_size):
-    """The `Study` that the options speak of; below its results, what was left out."""
+    """The `EvaluationRun` that the options describe."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from tf_lrp.evaluation.study import Study
+    from tf_lrp.evaluation.engine import EvaluationRun
 
     check_folder(out)
     network, dataset = opened(model, data, weights, classes, preprocess, size)
@@ -70,7 +70,7 @@ def _study(model, data, out, weights, classes, preprocess, size, limit, batch_si
             bar.update(task, completed=done, description=f"{model} on {data}{found}")
 
         out.mkdir(parents=True, exist_ok=True)
-        yield Study(network, model, data, dataset, out, batch_size, limit, progress)
+        yield EvaluationRun(network, model, data, dataset, out, batch_size, limit, progress)
 
 
 def _show(study, tables, paths):
@@ -109,10 +109,10 @@ def localization(
     """
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp.evaluation import evaluations
+        from tf_lrp.evaluation import protocols
 
         with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
-            tables, paths = evaluations.localization(study, presets, preset_of, top_k, tolerance)
+            tables, paths = protocols.localization.run(study, presets, preset_of, top_k, tolerance)
         _show(study, tables, paths)
 
 
@@ -132,10 +132,10 @@ def context(
     """Does the network look at the object or at its surroundings? Fig. 2 of Kohlbrenner et al. 2020."""
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp.evaluation import evaluations
+        from tf_lrp.evaluation import protocols
 
         with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
-            tables, paths = evaluations.context(study)
+            tables, paths = protocols.context.run(study)
         _show(study, tables, paths)
 
 
@@ -168,10 +168,10 @@ def perturbation(
     """What the strongest score loses while patches are replaced, the most or the least relevant first; AOPC."""
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp.evaluation import evaluations
+        from tf_lrp.evaluation import protocols
 
         with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
-            tables, paths = evaluations.perturbation(study, presets, preset_of, patch, replacement, steps)
+            tables, paths = protocols.perturbation.run(study, presets, preset_of, patch, replacement, steps)
         _show(study, tables, paths)
 
 
@@ -197,8 +197,8 @@ def sanity(
     """What explanations hold and depend on: completeness, sparseness, randomized weights, another class, small noise."""
     with errors_end_the_command(debug):
         import_tensorflow()
-        from tf_lrp.evaluation import evaluations
+        from tf_lrp.evaluation import protocols
 
         with _study(model, data, out, weights, classes, preprocess, size, limit, batch_size) as study:
-            tables, paths = evaluations.sanity(study, presets, preset_of, noise, draws)
+            tables, paths = protocols.sanity.run(study, presets, preset_of, noise, draws)
         _show(study, tables, paths)

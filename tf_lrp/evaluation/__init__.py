@@ -1,7 +1,29 @@
-"""How good explanations are: where relevance lands, what it foretells, and whether it depends on what the model learned.
+"""How good explanations are: where relevance lands, whether it is faithful, and whether it depends on what the model learned.
 
-- Measures of arrays and models: `localization`, `perturbation`, `randomization`, `robustness`, `complexity`, `similarity`.
-- Annotated pictures: `datasets`.
-- Whole evaluations, as the command line runs them: `study` (network, data, methods, folder), `runs` (batches and logs),
-  `tasks` (what is asked of a method on a batch), `results` and `summary` (tables), `figures`, `evaluations`, `report`.
+- `measures`: numbers computed from arrays and models, one topic a module; also importable as `tf_lrp.evaluation.localization`,
+  `complexity`, `perturbation`, `randomization`, `robustness` and `similarity`.
+- `datasets`: annotated pictures.
+- `protocols`: whole evaluations as the command line runs them: localization, context, perturbation, sanity. Each module has
+  what is measured on a batch, the tables and the figures.
+- `engine`: batches of a data set, the log from which an interrupted evaluation is resumed, and the `EvaluationRun`.
+- `tables`, `figures`: means with standard errors, tables, curves and bars.
+- `report`: the results of all evaluations on one HTML page.
 """
+
+from __future__ import annotations
+
+from importlib import import_module
+
+_MEASURES = ("complexity", "localization", "perturbation", "randomization", "robustness", "similarity")
+_ROOMS = ("datasets", "engine", "figures", "measures", "protocols", "report", "tables")
+
+__all__ = sorted((*_MEASURES, *_ROOMS))
+
+
+# Imported on first use (PEP 562): the measures need TensorFlow, the data sets and the report do not.
+def __getattr__(name):
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = import_module(f"{__name__}.measures.{name}" if name in _MEASURES else f"{__name__}.{name}")
+    globals()[name] = module
+    return module

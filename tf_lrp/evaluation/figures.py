@@ -1,12 +1,11 @@
-"""Figures of the evaluations: curves by size of the object, perturbation curves, bars; written as PNG.
+"""Curves and bars, the elements from which the figures of the evaluations are drawn.
 
-Each figure ``name(path, ...)`` has a ``draw_name(...)`` that returns the `matplotlib.figure.Figure` instead of writing it. No
-figure touches pyplot, its list of open figures or matplotlib's settings, so that they can be drawn in threads.
+No figure uses pyplot, its list of open figures or matplotlib's settings, so that figures can be drawn in threads.
 
-Styles go by the order in which curves are given: commands that give their methods in one order draw each of them alike in all
-figures. Legends are sorted by the curves' means, highest first. Up to `DIRECT` curves are labelled at their end, more of them
-in a legend beside the axes. Colours are those of Okabe and Ito 2008, "Color universal design", without yellow, which is too
-faint on white; each dash pattern passes through them all, so 42 curves differ.
+Styles follow the order in which curves are given: with the same order of methods, a method looks the same in all figures.
+Legends are sorted by the curves' means, highest first. Up to `DIRECT` curves are labelled at their end, more in a legend beside
+the axes. Colours are those of Okabe and Ito 2008, "Color universal design", without yellow, which is too faint on white; each
+dash pattern is combined with all colours, so 42 curves differ.
 
 Needs NumPy and matplotlib only.
 """
@@ -18,133 +17,56 @@ import textwrap
 import numpy as np
 from matplotlib.figure import Figure
 
-from tf_lrp.evaluation.report import number
+from tf_lrp.evaluation.tables import number
 
 #: Up to this many curves are labelled at their end instead of in a legend.
 DIRECT = 6
 
-#: What the diagonal of `curve_by_size` is called.
+#: Name of the baseline curve of localization, the diagonal.
 UNIFORM = "uniform relevance"
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (10, 2.5)), (0, (4, 1.3, 1.2, 1.3, 1.2, 1.3)))
 
 _DPI = 150
-_GREY = "#767676"
+GREY = "#767676"
 _SMALL = 8.5  # points, of labels beside the axes
 _ROWS = 24  # of a legend, before it takes a second column
 _CROWD = 14  # curves, above which lines are thinner
 _NAME = 36  # characters, before a name is wrapped
 
 
-def curve_by_size(path, curves, baseline=True, title="", ylabel="mean inside-total relevance ratio μ"):
-    """Writes the figure of `draw_curve_by_size` to ``path``, a PNG; returns ``path``."""
-    return _save(draw_curve_by_size(curves, baseline, title, ylabel), path)
+def save(figure, path):
+    """Writes a figure as a PNG; returns ``path``."""
+    figure.savefig(path, format="png")
+    return path
 
 
-def draw_curve_by_size(curves, baseline=True, title="", ylabel="mean inside-total relevance ratio μ"):
-    """A measure of localization as a function of the object's size, one line per method.
-
-    The vertical lines at 0.25 and 0.5 are the sizes up to which the paper averages. Relevance that is uniform over the picture
-    has a ratio μ = S_box / S_picture: the diagonal.
+def draw_bands(curves, parts, title, xlabel, ylabel):
+    """Curves of means with their deviations as bands.
 
     Args:
-        curves: dict from a method's name to (centres (B,), means (B,)): sizes of the boxes as shares of the picture's area, 0
-            to 1, and the mean of the measure in each bin. Bins of NaN (without an object) are passed over by the line.
-        baseline: whether to draw the diagonal. It is the baseline of μ, not of the weighted μ_w.
-        title, ylabel: texts.
-
-    Returns:
-        matplotlib.figure.Figure.
-
-    Raises:
-        ValueError: no curves, a curve whose arrays do not have one and the same length, or one named as the baseline is.
-
-    Source: Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP", Fig. 3.
-    """
-    curves = _checked(curves, ("centres", "means"))
-    if UNIFORM in curves and baseline:
-        raise ValueError(f"A curve is called {UNIFORM!r} as the baseline is: give it another name, or set baseline=False.")
-    figure, axes = _figure(curves, title, "size of the object's box (share of the picture)", ylabel)
-    for size in (0.25, 0.5):
-        axes.axvline(size, color=_GREY, linewidth=0.8, zorder=1)
-    if baseline:
-        axes.plot([0, 1], [0, 1], color=_GREY, linewidth=1.6, linestyle=(0, (2, 2)), label=UNIFORM, zorder=3)
-    _lines(axes, curves)
-    axes.set_xlim(0, 1)
-    _label(figure, axes, curves)
-    return figure
-
-
-def context(path, curves, title=""):
-    """Writes the figure of `draw_context` to ``path``, a PNG; returns ``path``."""
-    return _save(draw_context(curves, title), path)
-
-
-def draw_context(curves, title=""):
-    """What covering the object, and covering all but the object, does to the class's logit, by size of the object.
-
-    Args:
-        curves: dict from what is covered ("object", "context") to (centres (B,), means (B,), deviations (B,)): sizes of the
-            boxes as shares of the picture, mean of Δf = f(x') - f(x) in each bin in units of the logit, and its standard
-            deviation, drawn as a band. Bins of NaN are passed over; a deviation of NaN (of one sample) has no width.
-        title: text.
-
-    Returns:
-        matplotlib.figure.Figure.
-
-    Raises:
-        ValueError: no curves, or a curve whose arrays do not have one and the same length.
-
-    Source: Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP", Fig. 2.
-    """
-    curves = _checked(curves, ("centres", "means", "deviations"))
-    xlabel, ylabel = "size of the object's box (share of the picture)", "mean change of the logit Δf ± 1 standard deviation"
-    figure, axes = _figure(curves, title, xlabel, ylabel)
-    axes.axhline(0, color=_GREY, linewidth=0.8, zorder=1)
-    _lines(axes, curves)
-    axes.set_xlim(0, 1)
-    _label(figure, axes, curves)
-    return figure
-
-
-def perturbation(path, curves, title="", xlabel="share of the pixels replaced", ylabel="mean score ± 1 standard error"):
-    """Writes the figure of `draw_perturbation` to ``path``, a PNG; returns ``path``."""
-    return _save(draw_perturbation(curves, title, xlabel, ylabel), path)
-
-
-def draw_perturbation(curves, title="", xlabel="share of the pixels replaced", ylabel="mean score ± 1 standard error"):
-    """The score of the explained class while pixels are replaced in the order of their relevance, one line per method.
-
-    Args:
-        curves: dict from a method's name to (fractions (P,), means (P,), errors (P,)): shares of the pixels that are replaced,
-            mean score over the samples, and its standard error, drawn as a band. Means of NaN are passed over; an error of NaN
-            (of one sample) has no width.
+        curves: dict from a curve's name to (x (P,), means (P,), deviations (P,)). Means that are NaN are skipped; a deviation
+            of NaN (of one sample) has no width.
+        parts: what the three arrays are called in errors.
         title, xlabel, ylabel: texts.
 
     Returns:
         matplotlib.figure.Figure.
 
     Raises:
-        ValueError: no curves, or a curve whose arrays do not have one and the same length.
-
-    Source: Samek et al. 2017, "Evaluating the visualization of what a deep neural network has learned".
+        ValueError: no curves, or a curve whose arrays differ in length.
     """
-    curves = _checked(curves, ("fractions", "means", "errors"))
-    figure, axes = _figure(curves, title, xlabel, ylabel)
-    _lines(axes, curves)
+    curves = checked_curves(curves, parts)
+    figure, axes = curves_figure(curves, title, xlabel, ylabel)
+    draw_lines(axes, curves)
     axes.margins(x=0)
-    _label(figure, axes, curves)
+    label_curves(figure, axes, curves)
     return figure
 
 
-def bars(path, names, values, errors=None, title="", xlabel=""):
-    """Writes the figure of `draw_bars` to ``path``, a PNG; returns ``path``."""
-    return _save(draw_bars(names, values, errors, title, xlabel), path)
-
-
 def draw_bars(names, values, errors=None, title="", xlabel=""):
-    """Horizontal bars with their standard errors, the highest value on top, values of NaN (without a bar) at the bottom.
+    """Horizontal bars with their standard errors, the highest value on top, values that are NaN (without a bar) at the bottom.
 
     Args:
         names: list of N names.
@@ -179,23 +101,31 @@ def draw_bars(names, values, errors=None, title="", xlabel=""):
         text = number(values[n], error) if np.isfinite(values[n]) else "no value"
         axes.text(1.01, place, text, transform=axes.get_yaxis_transform(), va="center", fontsize=_SMALL)
     axes.tick_params(axis="y", length=0)
-    _dress(axes, title, xlabel, "", grid="x")
+    _style_axes(axes, title, xlabel, "", grid="x")
     return figure
 
 
-def _checked(curves, parts):
-    """The curves as float arrays, in the order given, without the points whose mean is NaN."""
+def checked_curves(curves, parts):
+    """The curves as float arrays, in the order given, without the points whose mean is NaN.
+
+    Args:
+        curves: dict from a curve's name to arrays of one length; the second holds the means.
+        parts: what the arrays are called in errors.
+
+    Raises:
+        ValueError: no curves, or a curve whose arrays differ in number or length.
+    """
     if not curves:
         raise ValueError("A figure needs at least one curve; got none.")
-    found = {}
+    result = {}
     for name, given in curves.items():
         arrays = [np.asarray(array, float) for array in given]
         shapes = [array.shape for array in arrays]
         if len(arrays) != len(parts) or arrays[0].ndim != 1 or len(set(shapes)) > 1:
             raise ValueError(f"Curve {name!r} needs ({', '.join(parts)}), vectors of one length; got the shapes {shapes}.")
-        there = np.isfinite(arrays[1])
-        found[str(name)] = [array[there] for array in arrays]
-    return found
+        finite = np.isfinite(arrays[1])
+        result[str(name)] = [array[finite] for array in arrays]
+    return result
 
 
 def _order(curves):
@@ -203,12 +133,13 @@ def _order(curves):
     return sorted(curves, key=lambda name: -curves[name][1].mean() if curves[name][1].size else np.inf)
 
 
-def _figure(curves, title, xlabel, ylabel):
+def curves_figure(curves, title, xlabel, ylabel):
+    """(Figure, its axes) with space for the labels or the legend of these curves."""
     rows, columns = _legend_size(curves)
     width = 8 + max(0, columns - 1) * (1 + 0.065 * min(_NAME, max(map(len, curves))))
     figure = Figure(figsize=(width, max(4.6, 0.9 + 0.18 * rows)), dpi=_DPI, facecolor="white", layout="constrained")
     axes = figure.add_subplot(facecolor="white")
-    _dress(axes, title, xlabel, ylabel, grid="both")
+    _style_axes(axes, title, xlabel, ylabel, grid="both")
     return figure, axes
 
 
@@ -221,7 +152,7 @@ def _legend_size(curves):
     return height * -(-(len(curves) + 1) // columns), columns
 
 
-def _dress(axes, title, xlabel, ylabel, grid):
+def _style_axes(axes, title, xlabel, ylabel, grid):
     axes.set_title(textwrap.fill(title, 80), fontsize=11, loc="left", parse_math=False)
     axes.set_xlabel(xlabel, fontsize=10, parse_math=False)
     axes.set_ylabel(ylabel, fontsize=10, parse_math=False)
@@ -231,7 +162,8 @@ def _dress(axes, title, xlabel, ylabel, grid):
     axes.spines[["top", "right"]].set_visible(False)
 
 
-def _lines(axes, curves):
+def draw_lines(axes, curves):
+    """Draws each curve (x, means) as a line; of (x, means, deviations) the deviations as a band."""
     styles = {name: (COLOURS[n % len(COLOURS)], DASHES[n // len(COLOURS) % len(DASHES)]) for n, name in enumerate(curves)}
     width = 1.6 if len(curves) <= _CROWD else 1.1
     for name in _order(curves):
@@ -245,7 +177,7 @@ def _lines(axes, curves):
             axes.fill_between(x, means - half, means + half, color=colour, alpha=alpha, linewidth=0, label=name)
 
 
-def _label(figure, axes, curves):
+def label_curves(figure, axes, curves):
     """Labels at the lines' ends, or a legend beside the axes."""
     drawn = {line.get_label(): line for line in axes.get_lines()}
     lines = {name: drawn[name] for name in (*_order(curves), UNIFORM) if name in drawn}
@@ -271,7 +203,7 @@ def _label(figure, axes, curves):
     ends = {name: (line.get_ydata()[-1] - low) / (high - low) if line.get_xdata().size else 0.0 for name, line in lines.items()}
     names = sorted(lines, key=ends.get, reverse=True)[::-1]
     heights = [0.05 * (1 + texts[name].count("\n")) for name in names]
-    for name, height in zip(names, _apart([ends[name] for name in names], heights), strict=True):
+    for name, height in zip(names, _without_overlap([ends[name] for name in names], heights), strict=True):
         x, y = lines[name].get_data()
         leader = {"arrowstyle": "-", "color": lines[name].get_color(), "relpos": (0, 0.5), "shrinkB": 0}
         leader |= {"linewidth": 0.8, "linestyle": ":"}  # not to be taken for the line itself
@@ -289,7 +221,7 @@ def _label(figure, axes, curves):
         )
 
 
-def _apart(centres, heights):
+def _without_overlap(centres, heights):
     """Centres of labels of the given heights, from the bottom up, moved until none meets the next, and below 1."""
     moved = list(centres)
     for n in range(1, len(moved)):
@@ -298,8 +230,3 @@ def _apart(centres, heights):
     for n in reversed(range(len(moved) - 1)):
         moved[n] = min(moved[n], moved[n + 1] - (heights[n] + heights[n + 1]) / 2)
     return moved
-
-
-def _save(figure, path):
-    figure.savefig(path, format="png")
-    return path

@@ -20,7 +20,7 @@ from tf_lrp.explain.neurons import NeuronSelection
 from tf_lrp.explain.passes import PassKind, compiled_pass, propagate
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 from tf_lrp.messages import checks
 
 
@@ -76,7 +76,7 @@ class Explainer(Reconstructible):
         self.jit_compile = automatic if jit_compile == "auto" else jit_compile
         self.model_name, self.category_inputs = model_name, categories
         self.layer_outputs, self.output_names = layer_outputs, output_names
-        self.input_spec = InputSpec(internals.input_structure(twin))
+        self.input_spec = InputSpec(models.input_structure(twin))
         self.compiled_passes = {}
         self._twin = twin
 

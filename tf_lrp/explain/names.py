@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 import keras
 from keras import tree
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 from tf_lrp.messages.names import meant
 
 
 def output_names(twin, model) -> list[str]:
     """One name for each output: the keys of a dict (dotted where dicts are nested), else Keras's output names."""
-    structure = internals.output_structure(twin)
+    structure = models.output_structure(twin)
     if isinstance(structure, dict):
         return [".".join(map(str, path)) for path, _ in tree.flatten_with_path(structure)]
     names = getattr(model, "output_names", ())  # a Sequential model has none

@@ -13,7 +13,7 @@ from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
 from tf_lrp.affine.merging import Add, Subtract
 from tf_lrp.graph.categories import with_entries
-from tf_lrp.graph.flow import noise
+from tf_lrp.graph.gating import noise
 from tf_lrp.graph.heads import strip_softmax
 from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
 from tf_lrp.operations.routing_table import is_identity

@@ -15,7 +15,7 @@ import numpy as np
 from keras import tree
 
 from tf_lrp.graph import routing
-from tf_lrp.graph.flow import signals
+from tf_lrp.graph.gating import dependent_tensors
 from tf_lrp.graph.nodes import constants_in, like, placeholder, pruned, unique_name, without_idle_placeholders
 from tf_lrp.operations import axes
 from tf_lrp.operations.activation_table import activation_name, activation_of
@@ -83,7 +83,7 @@ class _Outputs:
     """What lies between the outputs of a graph and the last layers with weights below them."""
 
     def __init__(self, graph):
-        self.producers, self.found = graph.producers(), signals(graph)
+        self.producers, self.found = graph.producers(), dependent_tensors(graph)
         self.without = set()  # ids of tensors below which there is no head
         self.blamed = None  # the head whose probabilities were found last
 

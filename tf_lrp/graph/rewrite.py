@@ -13,7 +13,7 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.category_inputs import CategoryInputs
-from tf_lrp.graph.facts import Facts, gather, twin_class_at
+from tf_lrp.graph.facts import Facts, infer_facts, twin_class_at
 from tf_lrp.graph.nodes import Graph, Node
 from tf_lrp.graph.optimize import OPTIMIZATIONS, optimize
 from tf_lrp.graph.reach import reasons_unreached
@@ -92,7 +92,7 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
         ValueError: if a rule does not fit its layer.
     """
     dtype = working_type(graph)
-    facts = gather(graph)
+    facts = infer_facts(graph)
     choices = _choices(graph, facts, preset)
     described = zip(graph.nodes, facts, choices, strict=True)
     _refuse([(node, of_node) for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
@@ -126,11 +126,11 @@ def _choices(graph, facts, preset):
     reached = {id(t) for t in tree.flatten(graph.outputs)}
     chosen = []
     for node, of_node in zip(reversed(graph.nodes), reversed(facts), strict=True):
-        if of_node.depends and any(id(t) in reached for t in node.outputs):
+        if of_node.depends_on_input and any(id(t) in reached for t in node.outputs):
             choice = preset.choose(of_node)
             takes = _takes(node, of_node, choice.rule)
         else:
-            reason = "takes no relevance" if of_node.depends else "does not depend on the input"
+            reason = "takes no relevance" if of_node.depends_on_input else "does not depend on the input"
             choice, takes = _Choice(Stop(), reason), ()
         if isinstance(choice.rule, Stop):
             takes = ()
@@ -140,19 +140,19 @@ def _choices(graph, facts, preset):
 
 
 def _takes(node, of_node, rule):
-    if isinstance(rule, SignalTakesAll) or of_node.only_takers:
-        return of_node.takers
-    twin_class = twin_class_at(node, of_node.signals)
-    return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
+    if isinstance(rule, SignalTakesAll) or of_node.forced:
+        return of_node.relevant_inputs
+    twin_class = twin_class_at(node, of_node.input_depends)
+    return of_node.input_depends if twin_class is None else twin_class.takers(of_node.input_depends)
 
 
 def _twin_class(node, of_node, choice):
     """The twin class that a node gets; None if there is none."""
-    twin_class = twin_class_at(node, of_node.signals)
-    if node.affine is not None or (twin_class is PassTwin and sum(of_node.signals) == 1):
+    twin_class = twin_class_at(node, of_node.input_depends)
+    if node.affine is not None or (twin_class is PassTwin and sum(of_node.input_depends) == 1):
         return twin_class
     if twin_class is None or node.problem:
-        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(of_node.signals) == 1
+        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(of_node.input_depends) == 1
         return PassTwin if passes else None
     return twin_class
 
@@ -163,7 +163,7 @@ def _lacks_twin(node, of_node, choice):
     twin_class = _twin_class(node, of_node, choice)
     if twin_class is None:
         return True
-    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.signals), strict=True) if flag]
+    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.input_depends), strict=True) if flag]
     return not twin_class.supports(taking)
 
 
@@ -212,7 +212,7 @@ def _step(node, rule, preset, optimizations):
 
 
 def _signal_shapes(node, of_node):
-    return [t.shape for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
+    return [t.shape for t, flag in zip(node.inputs, of_node.input_depends, strict=True) if flag]
 
 
 def _check_pass(node, of_node):

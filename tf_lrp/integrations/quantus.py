@@ -17,7 +17,7 @@ import keras
 import numpy as np
 from numpy.typing import ArrayLike
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 from tf_lrp.methods import catalog
 
 #: Explainers that are kept: a metric asks for many maps of few models.
@@ -87,7 +87,7 @@ def _turned(inputs, shape):
 
 def _channels_first(model):
     """Whether a model's layers take data with the channels before the places."""
-    return any(getattr(layer, "data_format", None) == "channels_first" for layer in internals.layers_in(model))
+    return any(getattr(layer, "data_format", None) == "channels_first" for layer in models.layers_in(model))
 
 
 _OF_QUANTUS = {"device", "softmax", "channel_first", "model_predict_kwargs"}

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_lrp.explain import names
 from tf_lrp.explain.passes import propagate
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
@@ -54,7 +54,7 @@ class GradCAM(Method):
 
     def _last_convolution(self):
         places = {id(n): i for i, n in enumerate(self.graph.nodes)}
-        facts = gather(self.graph)
+        facts = infer_facts(self.graph)
         found = [n for n, f in zip(self.graph.nodes, facts, strict=True) if "conv" in f.kinds and len(n.output.shape) == 4]
         if not found:
             raise ValueError("Grad-CAM needs a convolution, and the model has none: name the layer with layer=.")

@@ -12,7 +12,7 @@ from enum import IntEnum
 import keras
 from keras import layers
 
-from tf_lrp.keras_compat.lookup import layer_classes, nearest_class, operation_classes
+from tf_lrp.keras_compat.keras_classes import layer_classes, nearest_class, operation_classes
 
 
 class Gate(IntEnum):
@@ -123,11 +123,9 @@ _BY_NAME = {name: Activation(name, **{"gate": Gate.ACTIVATION, **properties}) fo
 
 
 def _relu_layer(layer):
-    """keras.layers.ReLU by its threshold, upper limit and slope."""
+    """keras.layers.ReLU by its threshold, upper limit and slope, none of which Keras lets be negative."""
     limit = layer.max_value
-    if layer.threshold < 0 or (limit is not None and limit < 0):
-        function = UNKNOWN  # negative values pass
-    elif not layer.negative_slope:
+    if not layer.negative_slope:
         function = replace(_BY_NAME["relu"], is_relu=limit is None and not layer.threshold)
     else:
         function = UNKNOWN if layer.threshold else _BY_NAME["leaky_relu"]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tf_lrp.keras_compat.internals import SizeOf
-from tf_lrp.keras_compat.lookup import operation_classes
+from tf_lrp.keras_compat.keras_classes import operation_classes
+from tf_lrp.keras_compat.lengths import SizeOf
 
 _INDICATORS = (SizeOf, *operation_classes(
     "Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalAnd", "LogicalOr", "LogicalNot", "LogicalXor",

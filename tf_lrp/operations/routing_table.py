@@ -12,8 +12,8 @@ from dataclasses import dataclass
 import keras
 from keras import layers, tree
 
-from tf_lrp.keras_compat import internals
-from tf_lrp.keras_compat.lookup import layer_classes, nearest_class, operation_classes
+from tf_lrp.keras_compat import keras_classes, lengths
+from tf_lrp.keras_compat.keras_classes import layer_classes, nearest_class, operation_classes
 from tf_lrp.keras_compat.operations import MergeTime, SplitTime
 from tf_lrp.operations import axes
 from tf_lrp.operations.activation_table import activation_name
@@ -130,7 +130,7 @@ _TABLE = (
     (operation_classes("View"), Routing(exact=False, converts=True)),
     # Shapes and axes.
     ((layers.Flatten, layers.Reshape, *operation_classes("Reshape", "Ravel")), _reshapes(axes.reshape)),
-    ((internals.Sized,), _reshapes(axes.sized, inserts=_pads_by_size)),
+    ((lengths.Sized,), _reshapes(axes.sized, inserts=_pads_by_size)),
     ((MergeTime,), _reshapes(axes.merge_time)),
     ((SplitTime,), _reshapes(axes.split_time, values=(0, "x"))),
     ((layers.Permute,), _reshapes(axes.permute)),
@@ -180,8 +180,8 @@ _TABLE = (
     (operation_classes("Max"), _picks("largest", inserts=_has_initial)),
     (operation_classes("Amin"), _picks("smallest")),
     (operation_classes("Min"), _picks("smallest", inserts=_has_initial)),
-    ((layers.Maximum, internals.Maximum), _picks("largest", joins=True)),
-    ((layers.Minimum, internals.Minimum), _picks("smallest", joins=True)),
+    ((layers.Maximum, keras_classes.Maximum), _picks("largest", joins=True)),
+    ((layers.Minimum, keras_classes.Minimum), _picks("smallest", joins=True)),
     # Of single values.
     ((layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D), Routing(identity=_pools_single_values)),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tf_lrp.analyzer import Analyzer
-from tf_lrp.evaluation import localization, perturbation
+from tf_lrp.evaluation.measures import localization, perturbation
 from tf_lrp.messages.names import meant
 from tf_lrp.methods.gradient import Gradient
 from tf_lrp.tuning.data import check

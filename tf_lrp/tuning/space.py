@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from tf_lrp import rules, select
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.messages.checks import is_finite_number, is_integer
 from tf_lrp.presets import Preset
 
@@ -128,7 +128,7 @@ class Space:
             model: a built Keras model.
             **changes: arguments of `Space` that are to be different.
         """
-        facts = gather(canonize(unroll(model)))
+        facts = infer_facts(canonize(unroll(model)))
         kind = "conv" if any("conv" in of_node.kinds for of_node in facts) else "weights"
         depth = max((of_node.upstream[kind] + 1 for of_node in facts if kind in of_node.kinds), default=1)
         ends_dense = any("dense" in of_node.kinds for of_node in facts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from keras import layers
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.operations.activation_table import (
     ALONG_AXIS_CLASSES,
     ELEMENTWISE_CLASSES,
@@ -17,6 +17,7 @@ from tf_lrp.operations.activation_table import (
 )
 from tf_lrp.operations.routing_table import IDENTITY_CLASSES, is_cast_to_floats, only_in_training
 from tf_lrp.rules import Pass, Taylor
+from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, summed_to, with_relevance
 from tf_lrp.twins.plan import DEFAULT_PLAN
 from tf_lrp.twins.registry import register_twin
@@ -32,7 +33,7 @@ class PassTwin(Twin):
 
     @classmethod
     def variant(cls, operation, signals):
-        return SoftmaxTwin if cls is PassTwin and activation_name(operation) == "softmax" else cls
+        return SoftmaxTwin if cls is PassTwin and activation_of(operation).along_axis else cls
 
     @classmethod
     def is_nonnegative(cls, operation, call, known):
@@ -72,7 +73,7 @@ class IdentityTwin(PassTwin):
         return inputs[0] if is_cast_to_floats(self.operation) or only_in_training(self.operation) else super().compute(*inputs)
 
 
-@register_twin(layers.RMSNormalization, layers.UnitNormalization, *internals.operation_classes("RMSNorm", "Normalize"))
+@register_twin(layers.RMSNormalization, layers.UnitNormalization, *keras_classes.operation_classes("RMSNorm", "Normalize"))
 class ScalingTwin(PassTwin):
     """A normalization by a root mean square or a norm: with its scale a constant of the sample, z_i = c x_i."""
 
@@ -80,7 +81,7 @@ class ScalingTwin(PassTwin):
     is_arithmetic = is_elementwise = False
 
 
-@register_twin(*internals.operation_classes("Logaddexp", "Logaddexp2"))
+@register_twin(*keras_classes.operation_classes("Logaddexp", "Logaddexp2"))
 class SmoothMaximumTwin(Twin):
     """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one it is an activation.)"""
 
@@ -98,7 +99,10 @@ class SmoothMaximumTwin(Twin):
 
 @register_twin(*ALONG_AXIS_CLASSES)
 class SoftmaxTwin(PassTwin):
-    """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""
+    """s = softmax(x), perhaps with a mask; or another function whose entries depend on each other.
+
+    By `Pass`, or by `Taylor`: R_i = x_i sum_j ds_j/dx_i R_j / s_j, which for softmax is x_i (R_i - s_i sum_j R_j).
+    """
 
     kinds = frozenset({"activation", "softmax"})
     rules = (Pass, Taylor)
@@ -118,11 +122,17 @@ class SoftmaxTwin(PassTwin):
         (x,) = self.taking(inputs)
         s = self.compute(*inputs)
 
-        def backward(relevance):
-            # x J^T (R / s), with the division by s done by hand: s may be 0 where a mask is.
+        def of_softmax(relevance):
+            # The division by s is done by hand: s may be 0 where a mask is.
             return [x * (relevance - s * self._sum(relevance))]
 
-        return with_relevance(s, [x], backward)
+        def of_others(relevance):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                again = self.compute(*inputs)
+            return [x * tape.gradient(again, x, output_gradients=Stabilizer().divide(relevance, s))]
+
+        return with_relevance(s, [x], of_softmax if activation_name(self.operation) == "softmax" else of_others)
 
     def _sum(self, relevance):
         axis = getattr(self.operation, "axis", -1)

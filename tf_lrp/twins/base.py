@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_backend, preprocessing
 from tf_lrp.keras_compat.graph_safe import call_of
 from tf_lrp.keras_compat.tensorflow_internals import release_with_graph
 from tf_lrp.rules import Rule
@@ -166,7 +166,7 @@ class Twin(keras.layers.Layer):
     def run(self, inputs):
         """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
-        with internals.reading_variables_as(self.compute_dtype):
+        with keras_backend.reading_variables_as(self.compute_dtype):
             outputs = call_of(self.operation)(*args, **kwargs)
         outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
@@ -176,7 +176,7 @@ class Twin(keras.layers.Layer):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        spec = internals.output_spec(self.operation, *args, **kwargs)
+        spec = preprocessing.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
     def get_config(self):

@@ -10,7 +10,7 @@ from keras import layers
 
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.activation import PassTwin
 from tf_lrp.twins.base import Twin, distinct, with_relevance
@@ -71,7 +71,7 @@ class _MaximumTwin(Twin):
     sign = 1
 
 
-@register_twin(layers.Maximum, internals.Maximum)
+@register_twin(layers.Maximum, keras_classes.Maximum)
 class MaximumTwin(_MaximumTwin):
     """max(x_0, x_1, ...), element by element; inputs broadcast. With numbers alone, max(x, 0) is a function of x."""
 
@@ -88,7 +88,7 @@ class MaximumTwin(_MaximumTwin):
         return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
 
 
-@register_twin(layers.Minimum, internals.Minimum)
+@register_twin(layers.Minimum, keras_classes.Minimum)
 class MinimumTwin(MaximumTwin):
     """min(x_0, x_1, ...): the smallest takes the relevance."""
 
@@ -137,7 +137,7 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
         return tf.transpose(flat, (0, 2, 1))
 
 
-@register_twin(*internals.operation_classes("Max", "Amax"))
+@register_twin(*keras_classes.operation_classes("Max", "Amax"))
 class MaxTwin(_MaximumTwin):
     """keras.ops.max: the largest value along axes."""
 
@@ -158,7 +158,7 @@ class MaxTwin(_MaximumTwin):
         return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
 
 
-@register_twin(*internals.operation_classes("Min", "Amin"))
+@register_twin(*keras_classes.operation_classes("Min", "Amin"))
 class MinTwin(MaxTwin):
     """keras.ops.min: the smallest value along axes."""
 
@@ -166,8 +166,8 @@ class MinTwin(MaxTwin):
 
 
 @register_twin(
-    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *internals.operation_classes("MaxPool"),
+    *keras_classes.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
+    *keras_classes.operation_classes("MaxPool"),
 )
 class WinnerTwin(Twin):
     """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
@@ -182,7 +182,7 @@ class WinnerTwin(Twin):
         return self.compute(x)
 
 
-@register_twin(*internals.operation_classes("TopK"))
+@register_twin(*keras_classes.operation_classes("TopK"))
 class TopKTwin(WinnerTwin):
     """The largest values, which are picked and not merged, and their places, which take no relevance."""
 

@@ -8,15 +8,15 @@ import tensorflow as tf
 from keras import layers
 
 from tf_lrp.affine.merging import align
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.keras_compat.operations import Gated
 from tf_lrp.rules import Pass, SignalTakesAll, Uniform
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, distinct, summed_to, with_relevance
 from tf_lrp.twins.registry import register_twin
 
-_DIFFERENCES = (layers.Subtract, internals.Subtract)
-_QUOTIENTS = (internals.Divide, internals.TrueDivide, *internals.operation_classes("DivideNoNan"))
+_DIFFERENCES = (layers.Subtract, keras_classes.Subtract)
+_QUOTIENTS = (keras_classes.Divide, keras_classes.TrueDivide, *keras_classes.operation_classes("DivideNoNan"))
 
 
 def _is_positive(divisor):
@@ -24,7 +24,7 @@ def _is_positive(divisor):
     return not isinstance(divisor, keras.KerasTensor) and bool(np.all(np.asarray(divisor) > 0))
 
 
-@register_twin(layers.Add, internals.Add, *_DIFFERENCES)
+@register_twin(layers.Add, keras_classes.Add, *_DIFFERENCES)
 class ArithmeticTwin(Twin):
     """x + constant, constant x: the same quantity in other units, and takes the same relevance.
 
@@ -54,7 +54,7 @@ class ArithmeticTwin(Twin):
         return with_relevance(self.compute(*inputs), takers, backward)
 
 
-@register_twin(layers.Multiply, internals.Multiply)
+@register_twin(layers.Multiply, keras_classes.Multiply)
 class ProductTwin(ArithmeticTwin):
     """y = a b ...: those of the factors that take relevance share it evenly, each position by itself.
 
@@ -89,7 +89,7 @@ class QuotientTwin(ProductTwin):
 
 
 @register_twin(
-    *internals.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Correlate")
+    *keras_classes.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Vdot", "Kron", "Correlate")
 )
 class MatmulTwin(Twin):
     """z = a b summed over the axes they share: R_a = 1/n a (R / z) b^T, where n of the factors take relevance."""
@@ -121,7 +121,7 @@ class MatmulTwin(Twin):
         return {"zero_denominator": tf.reduce_sum(tf.cast(relevance, tf.float64) - tf.cast(quotient * z, tf.float64))}
 
 
-@register_twin(*internals.operation_classes("Cross"))
+@register_twin(*keras_classes.operation_classes("Cross"))
 class CrossTwin(MatmulTwin):
     """The cross product, whose products are subtracted."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.operations.routing_table import ROUTING_CLASSES, describe_routing, moves_values, routing_of, values_in
 from tf_lrp.rules import Pass
 from tf_lrp.twins.base import Twin
@@ -21,7 +21,7 @@ class RoutingTwin(Twin):
 
     @classmethod
     def is_nonnegative(cls, operation, call, known):
-        if isinstance(operation, internals.operation_classes("Resize")):
+        if isinstance(operation, keras_classes.operation_classes("Resize")):
             return operation.interpolation == "nearest" and all(map(known, [*call.operands, operation.fill_value]))
         return moves_values(operation) and all(map(known, values_in(operation, call.args, call.kwargs)))
 
@@ -33,7 +33,7 @@ class RoutingTwin(Twin):
         return self.compute(*inputs)
 
 
-@register_twin(*internals.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
+@register_twin(*keras_classes.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
 class PlacingTwin(RoutingTwin):
     """Values that go to places, perhaps given among the inputs. Where TensorFlow lets equal maxima share, they share."""
 

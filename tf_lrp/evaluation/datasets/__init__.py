@@ -69,6 +69,7 @@ def open_dataset(text, index=None, **options):
 
     Raises:
         ValueError: unknown kind, no place, an index that is needed and absent, or no such data set at that place.
+        ImportError: masks of COCO without pycocotools, see `COCO`.
         FileNotFoundError: no such file or folder.
     """
     kind, _, place = text.partition(":")

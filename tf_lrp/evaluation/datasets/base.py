@@ -69,8 +69,7 @@ class Problem:
         name: of the picture or file.
         what: kind, to count by: "missing picture", "several pictures", "repeated picture", "unreadable picture", "picture too
             small", "size differs", "wrong size", "missing annotation", "unreadable annotation", "nothing annotated", "unknown
-            class", "empty box", "box outside the picture", "empty mask", "compressed mask needs pycocotools" or "nothing inside
-            the crop".
+            class", "empty box", "box outside the picture", "empty mask" or "nothing inside the crop".
         detail: what exactly, for people.
     """
 

@@ -8,29 +8,28 @@ from collections import Counter, defaultdict
 from functools import partial
 
 import numpy as np
-from PIL import Image, ImageDraw
 
 from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, checked_index, existing, sound_box
-
-_MAGNIFICATION = 7  # odd, so that a pixel's centre is the centre of a magnified pixel
 
 
 class COCO(Dataset):
     """Pictures of COCO's object detection task.
 
-    A class covers the union of its objects, crowds (``iscrowd``) included, since they are in the picture. Coordinates are edges
-    counted from 0. Polygons mark the pixels whose centres lie inside, to a seventh of a pixel; several polygons of an object
-    are united. Pictures are rescaled without cropping. The order is that of the file names, which are the pictures' names.
+    A class covers the union of its objects, crowds (``iscrowd``) included, since they are in the picture. Masks are those of
+    pycocotools, COCO's own library: polygons mark the pixels whose centres lie inside, to a fifth of a pixel, and an object
+    covers the union of its polygons. Coordinates are edges counted from 0. Pictures are rescaled without cropping. The order is
+    that of the file names, which are the pictures' names.
 
     Args:
         path: JSON file, or a folder with annotations/instances_*.json (several: the only instances_val*.json). Pictures are
             looked for in folders beside the file and beside its folder ``annotations``: val2017 for instances_val2017.json,
             images/val2017, images, then all others.
         index: mapping from category names such as "potted plant" to class indices, see `lookup`.
-        masks: whether to use the objects' masks; False takes their boxes. Masks as compressed run lengths need
-            pycocotools.
+        masks: whether to use the objects' masks, which needs pycocotools (``pip install "tf_lrp[coco]"``); False takes their
+            boxes.
 
     Raises:
+        ImportError: masks without pycocotools.
         FileNotFoundError: no such file or folder.
         ValueError: no or several files of annotations there, or a file without images, annotations and categories.
 
@@ -42,13 +41,13 @@ class COCO(Dataset):
 
     def __init__(self, path, index, masks=True):
         super().__init__(checked_index(index, '{"person": 0}'))
+        self._decoder = _decoder() if masks else None
         path = existing(path, "a JSON file of COCO's format or a folder with one")
         path = _instances(path) if path.is_dir() else path
         content = _read(path)
         self._categories = {c["id"]: str(c.get("name")) for c in content["categories"] if _has_ids(c, "id")}
         self._objects = defaultdict(list)
         self._faults = []  # of annotations that belong to no picture
-        self._masks = masks
         self._images = sorted(content["images"], key=lambda i: str(i.get("file_name")) if isinstance(i, dict) else "")
         # One id with two files, or one file with two ids: whose objects are whose is unknown.
         pairs = {(i["id"], i["file_name"]) for i in self._images if _has_ids(i, "id", "file_name")}
@@ -84,7 +83,7 @@ class COCO(Dataset):
 
     def _from_record(self, name, record):
         try:
-            objects = [(self._class_name(a), partial(_shape, a, self._masks)) for a in self._objects.get(record["id"], ())]
+            objects = [(self._class_name(a), partial(_shape, a, self._decoder)) for a in self._objects.get(record["id"], ())]
         except AnnotationError as error:
             return self.report(name, error.what, error)
         sides = record.get("width"), record.get("height")
@@ -138,18 +137,29 @@ def _picture_folders(path):
 # ---- shapes ---------------------------------------------------------------------------------------------------------
 
 
-def _shape(annotation, masks, size):
-    """The box or mask (bool (H, W)) of an object in a picture of a size (width, height)."""
-    if not masks:
+def _decoder():
+    try:
+        from pycocotools import mask
+    except ImportError as error:
+        raise ImportError(
+            'The masks of COCO need pycocotools: pip install "tf_lrp[coco]". In Python, COCO(path, index, masks=False) takes '
+            "boxes instead."
+        ) from error
+    return mask
+
+
+def _shape(annotation, decoder, size):
+    """The mask, bool (H, W), of an object in a picture of a size (width, height); its box where ``decoder`` is None."""
+    if decoder is None:
         left, top, width, height = _numbers(annotation.get("bbox"), "bbox", 4)
         return sound_box((left, top, left + width, top + height), size)
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
-        return _run_lengths(segmentation, size)
+        return _run_lengths(segmentation, size, decoder)
     if not isinstance(segmentation, list) or not segmentation:
         detail = f"expected polygons or run lengths under segmentation, got {segmentation!r}; masks=False takes boxes"
         raise AnnotationError("unreadable annotation", detail)
-    return _polygons([np.reshape(_numbers(p, "polygon"), (-1, 2)) for p in segmentation], size)
+    return _polygons([_numbers(polygon, "polygon") for polygon in segmentation], size, decoder)
 
 
 def _numbers(values, name, count=None):
@@ -160,48 +170,32 @@ def _numbers(values, name, count=None):
     return [float(v) for v in values]
 
 
-def _polygons(polygons, size):
-    points = np.concatenate(polygons)
+def _polygons(polygons, size, decoder):
+    points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
     left, top, right, bottom = sound_box((*points.min(0), *points.max(0)), size)
-    first, last = np.floor((left, top)).astype(int), np.ceil((right, bottom)).astype(int)
-    mask = np.zeros((size[1], size[0]), bool)
-    # Pillow paints every pixel that an outline touches, half a pixel too much all around: hence magnified, but for objects
-    # of which that is nothing and whose magnified masks would take gigabytes.
-    scale = _MAGNIFICATION if np.prod(last - first) < 2**24 else 1
-    magnified = Image.new("1", tuple(int(n) for n in (last - first) * scale))
-    for polygon in polygons:
-        outline = (polygon - first) * scale - 0.5  # Pillow counts from the centre of the first pixel
-        ImageDraw.Draw(magnified).polygon([tuple(point) for point in outline], fill=1)
-    middle = slice(scale // 2, None, scale)
-    mask[first[1] : last[1], first[0] : last[0]] = np.asarray(magnified)[middle, middle]
+    width, height = size
+    mask = decoder.decode(decoder.merge(decoder.frPyObjects(polygons, height, width))).astype(bool)
     if not mask.any():  # thinner than a pixel
         mask[int((top + bottom) / 2), int((left + right) / 2)] = True
     return mask
 
 
-def _run_lengths(segmentation, size):
-    """A mask from the lengths of its runs of zeros and ones, in turn, column by column."""
+def _run_lengths(segmentation, size, decoder):
+    """A mask from the lengths of its runs of zeros and ones, in turn, column by column; compressed as str, else as list."""
     counts, (width, height) = segmentation.get("counts"), size
     if segmentation.get("size") != [height, width]:
         detail = f"the mask has the size {segmentation.get('size')}, the picture {[height, width]} (height, width)"
         raise AnnotationError("size differs", detail)
-    if isinstance(counts, str):
-        mask = _compressed(segmentation)
-    elif isinstance(counts, list) and all(type(n) is int and n >= 0 for n in counts) and sum(counts) == width * height:
-        mask = np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
-    else:
-        raise AnnotationError("unreadable annotation", f"the run lengths do not add up to {width * height} pixels")
+    if isinstance(counts, list):
+        if not all(type(n) is int and n >= 0 for n in counts) or sum(counts) != width * height:
+            raise AnnotationError("unreadable annotation", f"the run lengths do not add up to {width * height} pixels")
+        segmentation = decoder.frPyObjects(segmentation, height, width)
+    elif not isinstance(counts, str):
+        raise AnnotationError("unreadable annotation", f"expected run lengths as a list or a str, got {counts!r:.60}")
+    try:
+        mask = decoder.decode(segmentation).astype(bool)
+    except Exception as error:  # the decoder is written in C and raises many kinds of errors
+        raise AnnotationError("unreadable annotation", f"the compressed mask cannot be decoded: {error}") from error
     if not mask.any():
         raise AnnotationError("empty mask", "the mask has no pixel")
     return mask
-
-
-def _compressed(segmentation):
-    try:
-        from pycocotools import mask as decoder  # optional: only some files have such masks
-    except ImportError:
-        raise AnnotationError("compressed mask needs pycocotools", "pip install pycocotools, or take masks=False") from None
-    try:
-        return decoder.decode(segmentation).astype(bool)
-    except Exception as error:  # the decoder is C and tells what is wrong in many ways
-        raise AnnotationError("unreadable annotation", f"the compressed mask cannot be decoded: {error}") from error

@@ -15,7 +15,7 @@ from tf_lrp import methods, rules, select
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain.explainer import Explainer
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.messages.names import meant
 from tf_lrp.methods.decompositions import LRP
 from tf_lrp.presets import Preset
@@ -190,7 +190,7 @@ def _rules_of(rule, weighted):
 
 def _weighted_nodes(model):
     graph = canonize(unroll(model))
-    return [n for n, f in zip(graph.nodes, gather(graph), strict=True) if "weights" in f.kinds]
+    return [n for n, f in zip(graph.nodes, infer_facts(graph), strict=True) if "weights" in f.kinds]
 
 
 def _rule(rule):

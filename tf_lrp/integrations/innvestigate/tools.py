@@ -1,6 +1,6 @@
 """iNNvestigate's perturbation analysis: how a model's metrics change while the most relevant regions are replaced.
 
-`tf_lrp.evaluation.perturbation` does more: curves of the score, areas, other orders and replacements.
+`tf_lrp.evaluation.measures.perturbation` does more: curves of the score, areas, other orders and replacements.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import keras
 import numpy as np
 
-from tf_lrp.evaluation.robustness import explained_neurons, fixed_selection
-from tf_lrp.evaluation.similarity import SIMILARITIES
+from tf_lrp.evaluation.measures.robustness import explained_neurons, fixed_selection
+from tf_lrp.evaluation.measures.similarity import SIMILARITIES
 from tf_lrp.explain.explainer import Explainer
 
 ORDERS = ("cascading", "bottom_up", "independent")
@@ -113,7 +113,7 @@ def parameter_randomization(
             same at all steps.
         order: "cascading", from the output down, layer by layer until all are randomized; "bottom_up", from the input; or
             "independent", one layer at a time.
-        similarities: names out of `tf_lrp.evaluation.similarity.SIMILARITIES`.
+        similarities: names out of `tf_lrp.evaluation.measures.similarity.SIMILARITIES`.
         absolute: whether |R| is compared, as Adebayo et al. do too; else R with its sign.
         seed: int >= 0.
         layers: names of layers, or layers, to which this is restricted; by default all of `weighted_layers`.

@@ -1,8 +1,7 @@
-"""One evaluation from beginning to end: a network, an annotated data set, methods, a folder that keeps what was measured."""
+"""One evaluation from beginning to end: a network, an annotated data set, methods, and a folder that keeps the results."""
 
 from __future__ import annotations
 
-import hashlib
 import importlib.metadata
 import itertools
 from collections import Counter
@@ -14,28 +13,34 @@ import numpy as np
 
 from tf_lrp import heatmap, presets
 from tf_lrp.analyzer import Analyzer
-from tf_lrp.evaluation import runs
-from tf_lrp.evaluation.summary import write_json
+from tf_lrp.evaluation.engine.batch import batches
+from tf_lrp.evaluation.engine.log import MeasurementLog, measure_missing
+from tf_lrp.evaluation.tables import write_json
 from tf_lrp.methods import catalog
 from tf_lrp.methods.gradient import Gradient
+from tf_lrp.runs.fingerprints import digest
 from tf_lrp.vision import classifier as classifiers
 from tf_lrp.vision import image_grid
 
-#: What Table I of Kohlbrenner et al. 2020 compares with LRP, and the gradient times the input.
-BESIDE_LRP = ("guided_backprop", "pattern_attribution", "input_t_gradient")
-#: Pictures from which methods that learn patterns do so, and whose mean colour covers others.
-FIRST = 64
+#: The methods that Table I of Kohlbrenner et al. 2020 compares with LRP, and gradient times input.
+COMPARED_METHODS = ("guided_backprop", "pattern_attribution", "input_t_gradient")
+#: Number of pictures at the start of a data set from which patterns are learned and the mean colour is taken.
+NUM_FIRST_PICTURES = 64
 
 
-def methods_of(text):
-    """The names of methods in a list of names parted by commas.
+def method_names(text):
+    """The names of methods in a comma-separated list.
 
     Args:
-        text: names of `catalog.names`, presets with parameters or in a FILE.json (see `explainer_of`); "all" stands for all
-            presets and `BESIDE_LRP`, "presets" for all presets. A comma before PARAMETER=VALUE parts parameters.
+        text: names of `catalog.names`, and presets with parameters or in a FILE.json (see `EvaluationRun.explainers`); "all"
+            stands for all presets and `COMPARED_METHODS`, "presets" for all presets. A comma before PARAMETER=VALUE separates
+            parameters of the same preset.
 
     Returns:
         tuple of str, each once.
+
+    Raises:
+        ValueError: there is no name.
     """
     parts = []
     for part in text.split(","):
@@ -43,25 +48,25 @@ def methods_of(text):
             parts[-1] += f",{part.strip()}"
         else:
             parts.append(part.strip())
-    groups = {"all": (*presets.names(), *BESIDE_LRP), "presets": presets.names()}
+    groups = {"all": (*presets.names(), *COMPARED_METHODS), "presets": presets.names()}
     names = tuple(dict.fromkeys(name for part in parts if part for name in groups.get(part, (part,))))
     if not names:
-        raise ValueError("Expected the names of presets or methods, parted by commas, or all; got none.")
+        raise ValueError('Expected the names of presets or methods, separated by commas, or "all"; got none.')
     return names
 
 
 @dataclass
-class Study:
-    """What an evaluation is about.
+class EvaluationRun:
+    """What an evaluation measures, and where its results are written.
 
     Attributes:
-        classifier: `classifier.Classifier`.
-        network, data: what they are called in tables.
+        classifier: `classifier.Classifier`, the network with its preprocessing.
+        network, data: their names in tables.
         dataset: `datasets.Dataset`.
-        out: folder for results; an interrupted evaluation goes on from it.
+        out: folder for results, from which an interrupted evaluation is resumed.
         batch_size: pictures that are explained at once.
         limit: number of pictures; None for all.
-        progress: called with the number of pictures done and, of these, found in the folder.
+        progress: called with the number of pictures that are done, and the number of those that were in the folder already.
         failed: name of a method -> why it cannot explain the network.
         definitions: name of a method -> its configuration.
     """
@@ -79,23 +84,24 @@ class Study:
 
     @property
     def title(self):
-        """The network and the data, without the path of folders that leads to them."""
+        """The network and the data, without the folders in their paths."""
         kind, colon, place = self.data.partition(":")
         return f"{self.network if '/' not in self.network else Path(self.network).name} on {kind}{colon}{Path(place).name}"
 
     def batches(self, limit=None):
+        """Yields the `Batch` of the first pictures: at most ``limit``, and at most the limit of the run."""
         limits = [n for n in (limit, self.limit) if n is not None]
-        return runs.batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))
+        return batches(self.dataset, self.classifier.size, self.batch_size, min(limits, default=None))
 
     def first_pictures(self):
-        """uint8 (n, height, width, 3): what is learned of a data set is learned from its first pictures."""
-        images = [image for batch in self.batches(FIRST) for image in batch.images]
+        """uint8 (n, height, width, 3): the first pictures, from which patterns are learned and the mean colour is taken."""
+        images = [image for batch in self.batches(NUM_FIRST_PICTURES) for image in batch.images]
         if not images:
             raise ValueError(self._why_empty())
         return np.stack(images)
 
     def explainers(self, methods, parse):
-        """The explainers of the methods that suit the network; `failed` tells why the others do not.
+        """The explainers of the methods that can explain the network; `failed` holds why the others cannot.
 
         Args:
             methods: names.
@@ -105,20 +111,20 @@ class Study:
             dict name -> `Explainer`.
 
         Raises:
-            ValueError: none of them suits it.
+            ValueError: none of them can explain the network.
         """
-        found = {}
+        explainers = {}
         for name in methods:
             try:
-                found[name] = self._explainer(name, parse)
-                self.definitions[name] = found[name].configuration()
+                explainers[name] = self._explainer(name, parse)
+                self.definitions[name] = explainers[name].configuration()
             except (ValueError, TypeError, NotImplementedError) as error:
                 if name not in catalog.names():
                     raise  # a typing error, not a method that cannot explain this network
                 self.failed[name] = str(error)
-        if not found:
+        if not explainers:
             raise ValueError(f"None of the methods can explain this network: {next(iter(self.failed.values()))}")
-        return found
+        return explainers
 
     def _explainer(self, name, parse):
         if name not in catalog.names():
@@ -129,51 +135,51 @@ class Study:
         return explainer
 
     def log(self, kind, **settings):
-        """The `runs.Log` of one kind of evaluation in the folder."""
-        weights = hashlib.sha256()
-        for array in self.classifier.model.get_weights():
-            weights.update(np.ascontiguousarray(array).tobytes())
+        """(`MeasurementLog` of one kind of evaluation in the folder, its configuration)."""
         configuration = {
             "kind": kind,
             "network": self.network,
-            "weights": weights.hexdigest()[:16],
+            "weights": digest(self.classifier.model.get_weights()),
             "data": self.data,
             "size": list(self.classifier.size),
             "batch size": self.batch_size,
             "pictures": self.limit,
             **settings,
         }
-        return runs.Log(self.out / f"{kind}.jsonl", configuration), configuration
+        return MeasurementLog(self.out / f"{kind}.jsonl", configuration), configuration
 
     def measure(self, methods, log):
-        """Runs the methods over the data set.
+        """Measures with every method on every batch; what is in the log already is not measured again.
 
         Raises:
             ValueError: no picture could be used.
         """
-        runs.run(self.batches(), methods, log, self.progress, self.definitions)
+        measure_missing(self.batches(), methods, log, self.progress, self.definitions)
         if log.empty:
             raise ValueError(self._why_empty())
 
     def _why_empty(self):
         unknown = any(p.what == "unknown class" for p in self.dataset.problems)
         hint = " Classes are known by the network's own names, or those of --classes FILE." if unknown else ""
-        return f"{self.data} has no picture that can be used: {'; '.join(self.problem_counts()) or 'it is empty'}.{hint}"
+        return f"{self.data} has no usable picture: {'; '.join(self.problem_counts()) or 'it is empty'}.{hint}"
 
     def problem_counts(self):
         """What was left out of the data set, by kind: list of str."""
         return [f"{count} x {what}" for what, count in Counter(p.what for p in self.dataset.problems).most_common()]
 
     def write(self, kind, title, configuration, tables, figures, examples=(), notes=()):
-        """Writes tables as Markdown, CSV and JSON, with all that the report shows; the paths written.
+        """Writes tables as Markdown, CSV and JSON, with everything that the report shows.
 
         Args:
             kind: also the beginning of the files' names.
             title: of the evaluation.
             configuration: from `log`.
-            tables: of `summary.Table`.
-            figures, examples: (file name, caption), which are in the folder already.
-            notes: lines.
+            tables: of `tables.Table`.
+            figures, examples: (file name, caption) of pictures that are in the folder already.
+            notes: lines of text.
+
+        Returns:
+            list of paths.
         """
         notes = [*notes, *(f"{name} could not explain this network: {why}" for name, why in self.failed.items())]
         left_out = self.problem_counts()
@@ -185,14 +191,14 @@ class Study:
         for n, table in enumerate(tables):
             paths.append(self.out / (f"{kind}.csv" if n == 0 else f"{kind}-{n + 1}.csv"))
             paths[-1].write_text(table.csv(), encoding="utf-8")
-        versions = {name: importlib.metadata.version(name) for name in ("tensorflow", "keras", "numpy")}
+        versions = {name: importlib.metadata.version(name) for name in ("tf_lrp", "tensorflow", "keras", "numpy")}
         write_json(
             paths[1],
             {
                 "kind": kind,
                 "title": title,
                 "configuration": configuration,
-                "versions": {"tf_lrp": importlib.metadata.version("tf_lrp"), **versions},
+                "versions": versions,
                 "tables": [table.data() for table in tables],
                 "figures": [{"file": file, "caption": caption} for file, caption in figures],
                 "examples": [{"file": file, "caption": caption} for file, caption in examples],
@@ -203,7 +209,11 @@ class Study:
         return [*paths, *(self.out / file for file, _ in (*figures, *examples))]
 
     def examples(self, explainers, count=3, at_most=8):
-        """Writes a sheet of heatmaps: the first pictures, each with its first class, by the first methods; its name."""
+        """Writes a grid of heatmaps: the first pictures, each explained for its first class by the first methods.
+
+        Returns:
+            str, the name of the file.
+        """
         chosen = dict(itertools.islice(explainers.items(), at_most))
         rows, titles = [], []
         for batch in self.batches(count):
@@ -218,6 +228,6 @@ class Study:
         return "examples.png"
 
 
-def scores_of(model):
+def scores_model(model):
     """The model up to its scores: without a softmax or sigmoid at the end."""
     return Gradient(model).twin

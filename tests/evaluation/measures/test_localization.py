@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tf_lrp.evaluation import localization as loc
+from tf_lrp.evaluation.measures import localization as loc
 
 PER_MAP = (loc.inside_total_ratio, loc.weighted_inside_total_ratio, loc.rank_accuracy, loc.pointing_game)
 

@@ -1,11 +1,24 @@
-"""Classes of Keras by their names, and the entry of a table that is meant for an operation."""
+"""Classes of Keras, by their names where the public API has none; and the entry of a table that is meant for an operation."""
 
 from __future__ import annotations
 
 import keras
+from keras.src.layers.rnn.conv_lstm import ConvLSTM, ConvLSTMCell
 from keras.src.ops import core, einops, image, linalg, math, nn, numpy
 
 _MODULES = (numpy, nn, core, math, image, linalg, einops)
+
+Add = numpy.Add
+Subtract = numpy.Subtract
+Multiply = numpy.Multiply
+Divide = numpy.Divide
+TrueDivide = numpy.TrueDivide
+Maximum = numpy.Maximum
+Minimum = numpy.Minimum
+Power = numpy.Power
+
+CONVOLUTIONAL_LSTM = ConvLSTM
+CONVOLUTIONAL_LSTM_CELLS = (ConvLSTMCell,)
 
 #: What Keras offers for overriding: a subclass that does may compute anything.
 _HOOKS = ("call", "convolution_op", "_merge_function")

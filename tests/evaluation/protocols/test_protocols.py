@@ -1,8 +1,5 @@
-"""Runs over data sets: batches, logs, interruption, tables, the commands."""
+"""Whole evaluations by the commands: tables against loops, interruption, errors."""
 
-import csv
-import dataclasses
-import io
 import json
 import os
 import signal
@@ -11,224 +8,27 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 from typer.testing import CliRunner
 
 from tf_lrp import cli, model_zoo, presets
-from tf_lrp.evaluation import localization, perturbation, published, results, runs, study, summary
-from tf_lrp.evaluation.complexity import sparseness
+from tf_lrp.evaluation import engine
 from tf_lrp.evaluation.datasets import Shapes
+from tf_lrp.evaluation.measures import localization as measures
+from tf_lrp.evaluation.measures import perturbation
+from tf_lrp.evaluation.measures.complexity import sparseness
+from tf_lrp.evaluation.protocols import localization
 from tf_lrp.methods import catalog
 
-SIZE = (96, 96)
-
-
-# ---- means and tables ------------------------------------------------------------------------------------------------
-
-
-def test_mean_by_hand():
-    found = summary.mean([1, 2, 6, float("nan")])
-    assert (found.value, found.count) == (3, 3)
-    assert found.error == pytest.approx(np.std([1, 2, 6], ddof=1) / np.sqrt(3))
-    assert summary.mean([]).count == 0
-    assert np.isnan(summary.mean([4]).error)
-
-
-@settings(max_examples=40, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.floats(-10, 10)), min_size=2, max_size=30))
-def test_standard_error_of_groups_against_loops(rows):
-    groups, values = [f"p{g}" for g, _ in rows], [v for _, v in rows]
-    average, sums = sum(values) / len(values), {}
-    for group, value in zip(groups, values, strict=True):
-        sums[group] = sums.get(group, 0.0) + value - average
-    found = summary.mean(values, groups)
-    assert found.value == pytest.approx(average, abs=1e-9)
-    if len(sums) > 1:
-        spread = sum(s**2 for s in sums.values()) * len(sums) / (len(sums) - 1)
-        assert found.error == pytest.approx(np.sqrt(spread) / len(values), abs=1e-9)
-    else:
-        assert np.isnan(found.error)
-
-
-def test_every_copy_of_a_measurement_in_its_group_leaves_the_error_alone():
-    """Ten classes with one value each in a picture tell no more than one."""
-    once = summary.mean([1.0, 4.0, 2.0], ["a", "b", "c"])
-    tenfold = summary.mean(np.repeat([1.0, 4.0, 2.0], 10), np.repeat(["a", "b", "c"], 10))
-    assert tenfold.error == pytest.approx(once.error)
-
-
-def test_by_size_puts_the_upper_bound_into_the_bin_below():
-    centres, means, deviations, counts = summary.by_size([1, 3, 5, 7, float("nan")], [0.001, 0.5, 0.5, 1.0, 0.7], bins=4)
-    np.testing.assert_allclose(centres, [0.125, 0.375, 0.625, 0.875])
-    np.testing.assert_array_equal(counts, [1, 2, 0, 1])
-    np.testing.assert_allclose(means, [1, 4, np.nan, 7])
-    np.testing.assert_allclose(deviations, [0, 1, np.nan, 0])
-    for bins in (100, 7):  # exact fractions, as pixel counts give them
-        for edge in range(1, bins + 1):
-            assert summary.by_size([1.0], [np.float32(edge / bins)], bins)[3][edge - 1] == 1
-
-
-def test_table_in_all_formats():
-    rows = [["a|b", summary.Mean(0.5, 0.25, 3), 7], ["c", summary.Mean(float("nan"), float("nan"), 0), None]]
-    table = summary.Table("title", ["method", "mu", "pairs"], rows, ["note"])
-    assert "| a\\|b | 0.500 ± 0.250 | 7 |" in table.markdown()
-    assert "| c | - | - |" in table.markdown()
-    assert list(csv.reader(io.StringIO(table.csv()))) == [
-        ["method", "mu", "mu (error)", "mu (n)", "pairs"],
-        ["a|b", "0.5", "0.25", "3", "7"],
-        ["c", "", "", "0", ""],
-    ]
-    assert json.loads(json.dumps(table.data(), allow_nan=False))["rows"] == [["a|b", [0.5, 0.25], 7], ["c", [None, None], None]]
-
-
-# ---- batches and logs ------------------------------------------------------------------------------------------------
-
-
-def test_batches_hold_every_pair_once_and_pictures_of_as_many_classes():
-    dataset = Shapes(23)
-    truth = {p.name: {r.label: r.mask for r in p.regions} for p in dataset}
-    seen = {}
-    for number, batch in enumerate(runs.batches(dataset, SIZE, 5)):
-        assert batch.number == number and 1 <= len(batch.names) <= 5
-        assert batch.masks.shape == (*batch.labels.shape, *SIZE)
-        for name, labels, masks in zip(batch.names, batch.labels, batch.masks, strict=True):
-            assert name not in seen
-            seen[name] = set(labels)
-            for label, mask in zip(labels, masks, strict=True):
-                np.testing.assert_array_equal(mask, truth[name][label])
-    assert seen == {name: set(regions) for name, regions in truth.items()}
-    assert sum(len(b.names) for b in runs.batches(dataset, SIZE, 5, limit=9)) == 9
-
-
-def log_of(path, **settings):
-    return runs.Log(path, {"kind": "test", **settings})
-
-
-def a_batch(number):
-    rng = np.random.default_rng(number)
-    return runs.Batch(
-        number, (f"{number}a", f"{number}b"), rng.integers(0, 255, (2, 4, 4, 3)).astype(np.uint8), np.array([[1], [2]]), None
-    )
-
-
-def test_a_log_is_continued_and_loses_nothing(tmp_path):
-    asked = []
-
-    def method(batch):
-        asked.append(batch.number)
-        return {"value": np.full((2, 1), batch.number / 3, np.float32)}
-
-    runs.run([a_batch(0), a_batch(1)], {"m": method}, log_of(tmp_path / "log"))
-    log, counted = log_of(tmp_path / "log"), []
-    runs.run([a_batch(n) for n in range(3)], {"m": method, "n": method}, log, lambda *counts: counted.append(counts))
-    assert asked == [0, 1, 0, 1, 2, 2]
-    assert counted == [(2, 0), (4, 0), (6, 0)]
-    names, values = results.pairs(log_of(tmp_path / "log"), "m")
-    assert names == ["0a", "0b", "1a", "1b", "2a", "2b"]
-    np.testing.assert_array_equal(values["value"], np.float32([0, 0, 1 / 3, 1 / 3, 2 / 3, 2 / 3]))
-    runs.run([a_batch(n) for n in range(3)], {"m": method}, log_of(tmp_path / "log"), lambda *counts: counted.append(counts))
-    assert counted[-1] == (6, 6)
-
-
-@pytest.mark.parametrize("cut", [1, 20, 45])
-def test_a_line_that_was_cut_short_is_measured_again(tmp_path, cut):
-    path = tmp_path / "log"
-    method = {"m": lambda batch: {"value": np.array([[0.1], [0.2]])}}
-    runs.run([a_batch(0), a_batch(1)], method, log_of(path))
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-cut])
-    assert log_of(path).holds(a_batch(0), "m") and not log_of(path).holds(a_batch(1), "m")
-    runs.run([a_batch(0), a_batch(1)], method, log_of(path))
-    assert path.read_bytes() == whole
-
-
-def test_a_log_of_another_run_is_refused_by_what_differs(tmp_path):
-    log_of(tmp_path / "log", size=3, data="a")
-    with pytest.raises(ValueError, match=r"size: 3 there, 4 now"):
-        log_of(tmp_path / "log", size=4, data="a")
-    (tmp_path / "other").write_text("no log\nat all\n")
-    with pytest.raises(ValueError, match="choose another folder"):
-        log_of(tmp_path / "other")
-
-
-def test_a_method_or_data_that_changed_in_between_are_refused(tmp_path):
-    method = {"m": lambda batch: {"value": np.zeros((2, 1))}}
-    runs.run([a_batch(0)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.1}})
-    runs.run([a_batch(0), a_batch(1)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.1}, "n": {}})
-    with pytest.raises(ValueError, match="m was another preset when"):
-        runs.run([a_batch(0)], method, log_of(tmp_path / "log"), definitions={"m": {"epsilon": 0.2}})
-    other = dataclasses.replace(a_batch(0), names=("0a", "elsewhere"))
-    with pytest.raises(ValueError, match="data set is not the one"):
-        runs.run([other], method, log_of(tmp_path / "log"))
-    assert len(results.pairs(log_of(tmp_path / "log"), "m")[0]) == 4
-
-
-def test_two_runs_at_once_are_refused(tmp_path):
-    log, met = log_of(tmp_path / "log"), []
-
-    def method(batch):
-        with pytest.raises(BlockingIOError, match="Another process is measuring"):
-            runs.run([batch], {"n": lambda batch: {}}, log_of(tmp_path / "log"))
-        met.append(batch.number)
-        return {"value": np.zeros((2, 1))}
-
-    runs.run([a_batch(0)], {"m": method}, log)
-    runs.run([a_batch(1)], {"m": lambda batch: {"value": np.zeros((2, 1))}}, log)
-    assert met == [0] and log.holds(a_batch(1), "m")
-
-
-def test_a_log_that_waited_holds_what_the_other_measured(tmp_path):
-    first, second, asked = log_of(tmp_path / "log"), log_of(tmp_path / "log"), []
-
-    def method(batch):
-        asked.append(batch.number)
-        return {"value": np.zeros((2, 1))}
-
-    runs.run([a_batch(0)], {"m": method}, first)
-    runs.run([a_batch(0), a_batch(1)], {"m": method}, second)
-    assert asked == [0, 1]
-
-
-def test_opening_a_log_leaves_the_line_that_another_is_writing(tmp_path):
-    log = log_of(tmp_path / "log")
-    with log.locked():
-        with (tmp_path / "log").open("a") as file:
-            file.write('{"batch": 0, "met')  # on its way
-        before = (tmp_path / "log").read_bytes()
-        with pytest.raises(BlockingIOError, match="Another process is measuring"):
-            log_of(tmp_path / "log")
-        assert (tmp_path / "log").read_bytes() == before
-
-
-@pytest.mark.parametrize("line", [
-    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]]},
-    {"batch": 0, "method": "m", "names": ["a"], "values": {"v": [1]}},
-    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]], "values": {"v": [1, 2]}},
-    {"batch": 0, "method": "m", "names": ["a"], "labels": [[1]], "values": {"v": ["high"]}},
-    {"batch": [0], "method": "m", "names": ["a"], "labels": [[1]], "values": {}},
-    {"method": "m"},
-    {"definition": {}},
-    [1, 2],
-    None,
-], ids=str)  # fmt: skip
-def test_a_log_that_was_edited_is_refused_by_a_sentence(tmp_path, line):
-    log_of(tmp_path / "log")
-    with (tmp_path / "log").open("a") as file:
-        file.write(json.dumps(line) + "\n")
-    with pytest.raises(ValueError, match=r"is none or was edited .*choose another folder"):
-        log_of(tmp_path / "log")
-    (tmp_path / "other").write_text('{"configuration": 5}\n')
-    with pytest.raises(ValueError, match="is none or was edited"):
-        log_of(tmp_path / "other")
-
-
-# ---- the study of the shapes network ---------------------------------------------------------------------------------
+# ---- evaluations of the shapes network ---------------------------------------------------------------------------------
 
 
 def invoke(*arguments):
     return CliRunner().invoke(cli.app, ["evaluate", *map(str, arguments)])
+
+
+def log_in(path):
+    return engine.MeasurementLog(path, json.loads(path.read_text().splitlines()[0])["configuration"])
 
 
 COMMAND = ("localization", "--model", "shapes", "--data", "shapes:14", "--presets", "cmp_a1,gradient", "--batch-size", 4)
@@ -240,9 +40,7 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
     assert found.exit_code == 0, found.output
     model, prepare = model_zoo.load("shapes", output="logits"), model_zoo.entry("shapes").preprocess
     pictures = {p.name: p for p in Shapes(14)}
-    log = runs.Log(
-        tmp_path / "localization.jsonl", json.loads((tmp_path / "localization.jsonl").open().readline())["configuration"]
-    )
+    log = log_in(tmp_path / "localization.jsonl")
     for name in ("cmp_a1", "gradient"):
         explainer, checked = catalog.explainer(name, model), 0
         for measured in log.of(name):
@@ -250,7 +48,7 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
                 for k, label in enumerate(measured.labels[i]):
                     region = next(r for r in pictures[picture].regions if r.label == label)
                     relevance = explainer.analyze(prepare(pictures[picture].read()[None]), int(label))[0].sum(axis=-1)
-                    expected = localization.measure(relevance, region.mask, k=50)
+                    expected = measures.measure(relevance, region.mask, k=50)
                     for measure, value in expected.items():
                         assert measured.values[measure][i, k] == pytest.approx(float(value), rel=1e-3, abs=1e-4), measure
                     checked += 1
@@ -258,7 +56,7 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
     data = json.loads((tmp_path / "localization.json").read_text())
     first, further = data["tables"]
     assert [row[0] for row in first["rows"]][-1] == "uniform" and first["rows"][-1][1] == [1, 0]
-    names, values = results.pairs(log, "cmp_a1")
+    names, values = log.per_pair("cmp_a1")
     of_cmp = next(row for row in first["rows"] if row[0] == "cmp_a1")
     assert of_cmp[4][0] == pytest.approx(values["mu"].mean()) and of_cmp[4][0] > first["rows"][-1][4][0]
     assert next(row for row in further["rows"] if row[0] == "cmp_a1")[-1] == len(names)
@@ -274,7 +72,6 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
 
 KILLED = """
 import os, signal, sys
-from tf_lrp.evaluation import runs
 lines = 0
 def fsync(file, real=os.fsync):
     global lines
@@ -368,29 +165,31 @@ def test_sanity_tells_a_map_that_depends_on_weights_from_one_that_does_not(tmp_p
     assert rows["input"][randomized][0] == rows["input"][other][0] == pytest.approx(1)
     assert abs(rows["gradient"][randomized][0]) < 0.2 and rows["gradient"][other][0] < 0.6
     assert {row[0] for row in held["rows"]} == {"gradient", "input"}
-    log = runs.Log(tmp_path / "sanity.jsonl", json.loads((tmp_path / "sanity.jsonl").open().readline())["configuration"])
+    log = engine.MeasurementLog(
+        tmp_path / "sanity.jsonl", json.loads((tmp_path / "sanity.jsonl").open().readline())["configuration"]
+    )
     maps = catalog.explainer("gradient", model_zoo.load("shapes")).analyze(
         model_zoo.entry("shapes").preprocess(np.stack([p.read() for p in Shapes(4)]))
     )
     order = [name for m in log.of("gradient") for name in m.names]
     expected = dict(zip([p.name for p in Shapes(4)], np.asarray(sparseness(maps.sum(axis=-1))), strict=True))
-    np.testing.assert_allclose(results.pictures(log, "gradient")["sparseness"], [expected[n] for n in order], rtol=1e-4)
+    np.testing.assert_allclose(log.per_picture("gradient")["sparseness"], [expected[n] for n in order], rtol=1e-4)
 
 
 # ---- names, errors, the paper ----------------------------------------------------------------------------------------
 
 
 def test_names_of_methods():
-    everything = study.methods_of("all")
+    everything = engine.method_names("all")
     assert {"z", "cmp_a2_flat", "guided_backprop", "pattern_attribution", "input_t_gradient"} <= set(everything)
-    assert study.methods_of("z, gamma:gamma=0.1,epsilon=1e-3 ,z") == ("z", "gamma:gamma=0.1,epsilon=1e-3")
+    assert engine.method_names("z, gamma:gamma=0.1,epsilon=1e-3 ,z") == ("z", "gamma:gamma=0.1,epsilon=1e-3")
     with pytest.raises(ValueError, match="got none"):
-        study.methods_of(" , ")
+        engine.method_names(" , ")
 
 
 def test_the_paper_beside_ours_only_where_both_measured():
-    assert published.localization("imagenet", "VGG16")["cmp_a2_flat"][0] == 1.902
-    assert published.localization("imagenet", "ResNet50") is None
+    assert localization.PUBLISHED["imagenet", "vgg16"]["cmp_a2_flat"][0] == 1.902
+    assert ("imagenet", "resnet50") not in localization.PUBLISHED
 
 
 @pytest.mark.parametrize(

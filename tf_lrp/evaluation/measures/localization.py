@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.evaluation.similarity import pearson
+from tf_lrp.evaluation.measures.similarity import pearson
 
 #: How `pool` turns the channels of a pixel into one number.
 POOLINGS = {

@@ -1,10 +1,11 @@
-"""From measurements of single pictures to the tables of a paper: means, standard errors, curves over the size of objects."""
+"""From measurements of single pictures to tables: means with standard errors, curves over object size, numbers as text."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -13,7 +14,7 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean with what it is worth.
+    """A mean with its standard error.
 
     Attributes:
         value: NaN if there was nothing to average.
@@ -27,9 +28,9 @@ class Mean:
 
 
 def mean(values, groups=None):
-    """The mean of ``values`` and its standard error, NaN left out.
+    """The mean of ``values`` and its standard error; NaN values are ignored.
 
-    Measurements of one picture hang together, so the error is that of independent groups (clusters):
+    Measurements of the same picture are not independent, so the error is that of independent groups (clusters):
     sqrt(G / (G - 1) sum_g (sum_{i in g} (v_i - mean))^2) / n, which is s / sqrt(n) where each group has one value.
 
     Args:
@@ -37,20 +38,20 @@ def mean(values, groups=None):
         groups: n hashable labels, such as names of pictures; by default each value is its own group.
     """
     values = np.asarray(values, float)
-    known = np.isfinite(values)
-    values = values[known]
+    finite = np.isfinite(values)
+    values = values[finite]
     if not len(values):
         return Mean(float("nan"), float("nan"), 0)
     average = values.mean()
     if groups is None:
-        of_group = values - average
+        deviations = values - average
     else:
-        _, places = np.unique(np.asarray(groups)[known], return_inverse=True)
-        of_group = np.bincount(places, values - average)
-    clusters = len(of_group)
+        _, places = np.unique(np.asarray(groups)[finite], return_inverse=True)
+        deviations = np.bincount(places, values - average)
+    clusters = len(deviations)
     if clusters < 2:
         return Mean(float(average), float("nan"), len(values))
-    error = np.sqrt(clusters / (clusters - 1) * (of_group**2).sum()) / len(values)
+    error = np.sqrt(clusters / (clusters - 1) * (deviations**2).sum()) / len(values)
     return Mean(float(average), float(error), len(values))
 
 
@@ -58,7 +59,7 @@ def by_size(values, sizes, bins=100):
     """Mean and standard deviation as functions of the size of the object.
 
     Args:
-        values: floats (n,); NaN are left out.
+        values: floats (n,); NaN values are ignored.
         sizes: shares of the picture (n,), 0 < size <= 1.
         bins: number of equal intervals of (0, 1]; bin b holds b / bins < size <= (b + 1) / bins.
 
@@ -68,8 +69,8 @@ def by_size(values, sizes, bins=100):
     Source: Kohlbrenner et al. 2020, Figs. 2 and 3.
     """
     values, sizes = np.asarray(values, float), np.asarray(sizes, float)
-    known = np.isfinite(values)
-    values, sizes = values[known], sizes[known]
+    finite = np.isfinite(values)
+    values, sizes = values[finite], sizes[finite]
     # Sizes are quotients of pixel counts: b / bins itself belongs to the bin below it, whatever its rounding.
     places = np.clip(np.ceil(sizes * bins - 1e-4).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(places, minlength=bins)
@@ -84,7 +85,7 @@ class Table:
     """A table for people (Markdown) and for programs (CSV, JSON).
 
     Attributes:
-        title: what it shows.
+        title: of the table.
         columns: headers.
         rows: cells: str, int, float, None, or `Mean`.
         notes: lines below it.
@@ -120,13 +121,35 @@ class Table:
         return text.getvalue()
 
     def data(self):
-        """What JSON holds: a mean is [value, standard error]; what is not finite is null."""
+        """The table for JSON: a mean is [value, standard error], a number that is not finite is null."""
         rows = [[[_finite(c.value), _finite(c.error)] if isinstance(c, Mean) else _finite(c) for c in row] for row in self.rows]
         return {"title": self.title, "columns": list(self.columns), "rows": rows, "notes": list(self.notes)}
 
 
+def number(value, error=None):
+    """A number as text: integers unchanged, floats with three decimals, or three significant digits if they are small.
+
+    Floats with a magnitude from 1e-4 to 0.01 have three significant digits; a number that would otherwise read 0, or that is
+    1e6 or larger, has an exponent. With a standard error, "value ± error", both have the same number of decimals: that of the
+    value alone, or more (up to six) to show the error.
+    """
+    decimals = 0 if isinstance(value, int) else 3
+    if decimals and 1e-4 <= abs(value) < 0.01:
+        decimals = 2 - math.floor(math.log10(abs(value)))
+    if error and math.isfinite(error):
+        decimals = max(decimals, min(6, math.ceil(-math.log10(abs(error)))))
+    return " ± ".join(_decimal(part, decimals) for part in (value, error) if part is not None)
+
+
+def _decimal(part, decimals):
+    if isinstance(part, int) and not decimals:
+        return str(part)
+    needs_exponent = part and math.isfinite(part) and not 10**-decimals <= abs(part) < 1e6
+    return f"{part:.2e}" if needs_exponent else f"{part:.{decimals}f}"
+
+
 def write_json(path, data):
-    """Writes ``data`` as JSON that every reader accepts (no NaN)."""
+    """Writes ``data`` as standard JSON, which has no NaN."""
     path.write_text(json.dumps(data, indent=1, allow_nan=False) + "\n", encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from keras import layers
 from small_models import convnet, pictures
 
 import tf_lrp
-from tf_lrp.evaluation.perturbation import Curves, area_between, flip, interpolated
+from tf_lrp.evaluation.measures.perturbation import Curves, area_between, flip, interpolated
 
 
 def weighted_sum(weights):

@@ -12,10 +12,10 @@ from skimage.metrics import structural_similarity
 from small_models import convnet, pictures
 
 import tf_lrp
-from tf_lrp.evaluation.complexity import complexity, sparseness
-from tf_lrp.evaluation.randomization import parameter_randomization, random_logit, randomize, weighted_layers
-from tf_lrp.evaluation.robustness import completeness, sensitivity
-from tf_lrp.evaluation.similarity import SIMILARITIES, pearson, rank_correlation, ssim
+from tf_lrp.evaluation.measures.complexity import complexity, sparseness
+from tf_lrp.evaluation.measures.randomization import parameter_randomization, random_logit, randomize, weighted_layers
+from tf_lrp.evaluation.measures.robustness import completeness, sensitivity
+from tf_lrp.evaluation.measures.similarity import SIMILARITIES, pearson, rank_correlation, ssim
 from tf_lrp.methods import catalog
 
 

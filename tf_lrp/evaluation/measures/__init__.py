@@ -1,0 +1,1 @@
+"""Numbers that judge explanations: functions of relevance maps, masks and models, one topic a module."""
