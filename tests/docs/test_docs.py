@@ -1,5 +1,6 @@
 """The code of the documentation runs, top to bottom, and does what the text says."""
 
+import json
 import re
 
 import keras
@@ -101,11 +102,12 @@ def test_the_export_target(extending):
     analyzer, tables = tf_lrp.Analyzer(extending["weighted"], "z"), extending["tables"]
     graph_def = tf.compat.v1.GraphDef.FromString(extending["exported"].read_bytes())
     assert not {node.op for node in graph_def.node} & {"VarHandleOp", "ReadVariableOp"}
+    written = json.loads(extending["exported"].with_suffix(".json").read_text())
+    assert written["description"]["output"]["shape"] == [None, 3]
     with tf.Graph().as_default() as graph:
-        relevance, _ = tf.graph_util.import_graph_def(graph_def, return_elements=["result_0:0", "result_1:0"], name="")
-        (x,) = [op.outputs[0] for op in graph.get_operations() if op.type == "Placeholder"]
+        tf.graph_util.import_graph_def(graph_def, name="")
     with tf.compat.v1.Session(graph=graph) as session:
-        found = session.run(relevance, {x: tables})
+        found = session.run(written["results"]["relevance"], dict(zip(written["inputs"], [tables], strict=True)))
     np.testing.assert_allclose(found, analyzer.analyze(tables), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="'graph_def'"):
         analyzer.export("anywhere", "none of these")
