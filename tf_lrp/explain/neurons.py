@@ -27,7 +27,7 @@ class Selection:
     Attributes:
         mode: "max_activation", "all", "index" (ints, one per sample), "position" (an int for each axis), "mask" (floats that
             the output is multiplied by), one of `SEVERAL` for K of these per sample, or "r_init" (R_init itself).
-        values: None, or ints (N,), (N, axes), floats of the output's shape, with an axis of length K after the first one for several.
+        values: None, or ints (N,), (N, axes), floats of the output's shape; for several targets with a second axis of length K.
     """
 
     mode: str
