@@ -347,7 +347,7 @@ def test_what_is_no_target(make, error, message):
         (SEGMENTER, region(MASK, 3), "no channel 3"),
         (SEGMENTER, region(MASK, 1, axis=7), "no axis 7"),
         (SEGMENTER, region(MASK), "Say which class with channel="),
-        (SEGMENTER, region(MASK[0], 1), "cannot lie on"),
+        (SEGMENTER, region(MASK[0], 1), "does not fit the output"),
         (SEGMENTER, region(MASK & False, 1), "is empty"),
         (SEGMENTER, region(SOFT * [[[1]], [[0]], [[1]]], 1), "of sample 1 is empty"),
     ],

@@ -17,7 +17,7 @@ from importlib import import_module
 _MEASURES = ("complexity", "localization", "perturbation", "randomization", "robustness", "similarity")
 _ROOMS = ("datasets", "engine", "figures", "measures", "protocols", "report", "tables")
 
-__all__ = sorted((*_MEASURES, *_ROOMS))
+__all__ = sorted((*_MEASURES, *_ROOMS))  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 # Imported on first use (PEP 562): the measures need TensorFlow, the data sets and the report do not.

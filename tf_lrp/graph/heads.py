@@ -6,8 +6,8 @@ sigmoid(z)[i] = sigmoid(z[i]); softmax with those that keep its classes along on
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 import warnings
 from dataclasses import replace
 
@@ -264,7 +264,7 @@ def _keeps_classes(node, path):
 
 def _level_of_caller():
     """The ``stacklevel`` of the first caller outside this library."""
-    frame, level = sys._getframe(1), 1
+    frame, level = inspect.currentframe().f_back, 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tf_lrp":
         frame, level = frame.f_back, level + 1
     return level

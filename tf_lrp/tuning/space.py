@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 
-from tf_lrp import rules as R
-from tf_lrp import select
+from tf_lrp import rules, select
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import infer_facts
 from tf_lrp.messages.checks import is_finite_number, is_integer
@@ -14,14 +13,14 @@ from tf_lrp.presets import Preset
 
 #: Candidate rule -> (its parameter or None, whether the parameter is searched on a logarithmic scale, value -> rule).
 _CANDIDATES = {
-    "epsilon": ("epsilon", True, R.Epsilon),
-    "relative_epsilon": ("epsilon", True, lambda epsilon: R.Epsilon(epsilon, norm_scale=True)),
-    "gamma": ("gamma", True, R.Gamma),
-    "alpha_beta": ("alpha", False, lambda alpha: R.AlphaBeta(alpha, alpha - 1.0)),
-    "zplus": (None, False, R.ZPlus),
-    "z": (None, False, R.ZRule),
-    "flat": (None, False, R.Flat),
-    "wsquare": (None, False, R.WSquare),
+    "epsilon": ("epsilon", True, rules.Epsilon),
+    "relative_epsilon": ("epsilon", True, lambda epsilon: rules.Epsilon(epsilon, norm_scale=True)),
+    "gamma": ("gamma", True, rules.Gamma),
+    "alpha_beta": ("alpha", False, lambda alpha: rules.AlphaBeta(alpha, alpha - 1.0)),
+    "zplus": (None, False, rules.ZPlus),
+    "z": (None, False, rules.ZRule),
+    "flat": (None, False, rules.Flat),
+    "wsquare": (None, False, rules.WSquare),
 }
 _INPUT_RULES = ("none", "flat", "wsquare", "zbox")
 _SEGMENTS = ("upper", "top", "lower")
@@ -113,7 +112,7 @@ class Space:
             object.__setattr__(self, name, chosen)
         if self.kind not in select.KINDS:
             raise ValueError(f"kind needs one of {', '.join(select.KINDS)}; got {self.kind!r}.")
-        box = R.ZBox(self.low, self.high)  # complains about bounds that are no box, and makes tuples of arrays
+        box = rules.ZBox(self.low, self.high)  # complains about bounds that are no box, and makes tuples of arrays
         object.__setattr__(self, "low", box.low)
         object.__setattr__(self, "high", box.high)
 
@@ -181,7 +180,7 @@ class Space:
         below = {"none": 0, "zbox": 1}.get(p["input"], p.get("input_layers"))
         entries = []
         if below:
-            rule = {"flat": R.Flat, "wsquare": R.WSquare}.get(p["input"], lambda: R.ZBox(self.low, self.high))()
+            rule = {"flat": rules.Flat, "wsquare": rules.WSquare}.get(p["input"], lambda: rules.ZBox(self.low, self.high))()
             entries.append((select.first(below, kind=self.kind), rule))
         if p["top_layers"]:
             entries.append((select.last(p["top_layers"]), chosen["top"]))
