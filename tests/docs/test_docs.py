@@ -24,7 +24,7 @@ def run(page, count):
 
 @pytest.fixture(scope="module")
 def extending():
-    return run("extending.md", 5)
+    return run("extending.md", 6)
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -60,6 +60,15 @@ def test_the_rule_of_ones_own(extending):
     np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
     assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
     assert tf_lrp.Preset.from_json(extending["text"]) == extending["mine"]
+
+
+def test_a_metric_of_ones_own(extending):
+    model, x, targets = extending["model"], extending["x"], extending["targets"]
+    relevance = np.abs(tf_lrp.Analyzer(model, "epsilon").analyze(x, targets)).reshape(2, -1)
+    ordered, n = np.sort(relevance, axis=1), relevance.shape[1]
+    expected = ((2 * np.arange(1, n + 1) - n - 1) * ordered).sum(axis=1) / (n * ordered.sum(axis=1))
+    np.testing.assert_allclose(extending["measured"]["concentration"].samples, expected, rtol=1e-4)
+    assert extending["measured"]["completeness"].value <= 0
 
 
 def test_coming_from_innvestigate():

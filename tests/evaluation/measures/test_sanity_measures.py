@@ -130,7 +130,7 @@ def test_similarities_are_of_each_sample_alone_and_of_tensorflow(name):
     np.testing.assert_array_equal(np.isnan(function(broken, b)), [False, False, True, False, False])
     broken[2, 3, 3] = np.inf
     np.testing.assert_array_equal(np.isnan(function(b, broken)), [False, False, True, False, False])
-    with pytest.raises(ValueError, match="one shape"):
+    with pytest.raises(ValueError, match="the same shape"):
         function(a, b[:, :8])
 
 

@@ -77,17 +77,17 @@ def tables(log, methods, about, published=None):
     Returns:
         list of `Table`, by mu_w, highest first, with a row for uniform relevance.
     """
+    more = {name: header for name, (header, _) in measures.MEASURES.items() if name not in ("mu", "mu_w")}
     rows, further = [], []
     for method in methods:
         names, values = log.per_pair(method)
         rows.append([method, *_ratios(values["mu"], values["area"], names, values["mu_w"])])
-        more = ("rank_accuracy", "top_k", "pointing", "discrimination")
-        further.append([method, *(mean(values[key], names) for key in more), len(names)])
+        further.append([method, *(mean(values[key], names) for key in (*more, "discrimination")), len(names)])
     if methods:
         names, values = log.per_pair(methods[0])
         area = values["area"]
         rows.append([UNIFORM, *_ratios(area, area, names, np.ones_like(area))])
-        further.append([UNIFORM, mean(area, names), mean(area, names), mean(area, names), None, len(names)])
+        further.append([UNIFORM, *(mean(area, names) for _ in more), None, len(names)])
     rows.sort(key=lambda row: -row[1].value)
     further.sort(key=lambda row: -row[1].value)
     measured = {row[0]: row[1:] for row in rows}
@@ -101,7 +101,7 @@ def tables(log, methods, about, published=None):
         ),
         Table(
             f"Further measures of localization, {about}",
-            ["method", "rank accuracy", "top-k intersection", "pointing game", "class discrimination", "pairs"],
+            ["method", *more.values(), "class discrimination", "pairs"],
             further,
             ["Class discrimination: 1 - correlation of the maps of two classes of one picture."],
         ),
