@@ -16,8 +16,9 @@ NUMBERS := tests/networks/test_processors.py tests/export/test_explicit.py tests
 demo: $(VENV)/.installed
 	$(BIN)/tf-lrp demo --out out/demo.png
 
+# What is left to `test-floor` is tested more closely by the others.
 test: $(VENV)/.tested
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --durations=10 --ignore=tests/test_floor.py
 
 # TensorFlow leaves oneDNN off on processors without AVX-512.
 test-onednn: $(VENV)/.tested

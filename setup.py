@@ -16,7 +16,11 @@ setup(
     python_requires=">=3.11",
     packages=[*find_packages(include=["tf_lrp", "tf_lrp.*"]), "tf_lrp.model_zoo"],
     package_dir={"tf_lrp.model_zoo": "model_zoo"},
-    package_data={"tf_lrp.model_zoo": ["weights/*.npz"], "tf_lrp.evaluation.report": ["templates/*"]},
+    package_data={
+        "tf_lrp": ["py.typed"],
+        "tf_lrp.model_zoo": ["weights/*.npz", "cards/*.md"],
+        "tf_lrp.evaluation.report": ["templates/*"],
+    },
     install_requires=[
         "tensorflow>=2.18",
         "keras>=3.10",
@@ -40,6 +44,7 @@ setup(
             "pytest-xdist",
             "hypothesis",
             "ruff",
+            "basedpyright",
             *_ONNX,
             *_LITERT,
             "zarr>=3",

@@ -6,6 +6,7 @@ pictures = model_zoo.shapes.sample(8, seed=0, present=("triangle", "circle"))
 x = model_zoo.entry("shapes").preprocess(pictures.images)
 squeezenet = model_zoo.load("squeezenet", weights="squeezenet_v1_1.weights.npz")
 vgg = model_zoo.load("VGG16", weights="imagenet")                  # downloaded by Keras
+print(model_zoo.entry("shapes").card)                              # data, accuracy, training, licence
 """
 
 from . import shapes

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -17,11 +18,12 @@ from tf_lrp.vision.luma import luma
 from . import networks, shapes, weight_files
 
 SHAPES_WEIGHTS = Path(__file__).parent / "weights" / "shapes.npz"
+CARDS = Path(__file__).parent / "cards"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """How pictures become the input of one network of the zoo.
+    """One network of the zoo: how it is built, how pictures become its input, and what is known about it.
 
     Attributes:
         name: what `load` takes.
@@ -29,6 +31,7 @@ class Entry:
         preprocess: uint8 (N, H, W, 3), RGB -> float32 network input.
         class_names: one name per output, or None where they do not come with the zoo (ImageNet).
         description: one line.
+        build: function that returns the keras.Model with random weights; `load` calls it.
     """
 
     name: str
@@ -36,10 +39,16 @@ class Entry:
     preprocess: Callable[[np.ndarray], np.ndarray]
     class_names: tuple[str, ...] | None
     description: str
-    _build: Callable[..., keras.Model] = field(repr=False)
+    build: Callable[..., keras.Model] = field(repr=False)
+
+    @property
+    def card(self) -> str:
+        """The network's card, in Markdown: what it is, its data, accuracy, weights, training and licence."""
+        own = CARDS / f"{self.name}.md"
+        return (own if own.is_file() else CARDS / "keras_applications.md").read_text(encoding="utf-8")
 
 
-def load(name, weights=None, **kwargs):
+def load(name: str, weights: str | os.PathLike[str] | None = None, **kwargs: Any) -> keras.Model:
     """Builds a network of the zoo and reads its weights.
 
     Args:
@@ -56,7 +65,7 @@ def load(name, weights=None, **kwargs):
             constructor takes.
 
     Returns:
-        keras.Model with the zoo's layer names; `entry(name)` tells how to prepare its input.
+        keras.Model with the zoo's layer names; `entry(name).preprocess` prepares its input.
 
     Raises:
         ValueError: unknown name; weights that do not fit (missing, left over, or of another shape, all listed).
@@ -77,13 +86,13 @@ def load(name, weights=None, **kwargs):
             f'There is no download for {known.name!r}: weights="imagenet" is for the models of '
             "keras.applications. Pass weights=path of an npz file."
         )
-    model = known._build(**kwargs)
+    model = known.build(**kwargs)
     if weights is None and known.name == "shapes":
         weights = SHAPES_WEIGHTS
     return _with_weights(model, weights)
 
 
-def entry(name):
+def entry(name: str) -> Entry:
     """The `Entry` of a name of the zoo: picture size, preprocessing, class names.
 
     Raises:
@@ -101,7 +110,7 @@ def entry(name):
     return _OWN[name] if name in _OWN else _application_entry(name)
 
 
-def names():
+def names() -> tuple[str, ...]:
     """All names that `load` and `entry` take: the zoo's own, then those of keras.applications. A tuple of str."""
     return (*_OWN, *_applications())
 
@@ -271,14 +280,14 @@ def _applications():
 def _application_entry(name):
     build = _applications()[name]
     preprocess_input = sys.modules[build.__module__].preprocess_input  # each family has its own
-    size = (_APPLICATION_SIZES.get(name, 224),) * 2
+    side = _APPLICATION_SIZES.get(name, 224)
 
     def preprocess(pictures):
         # a copy: Keras's function writes into what it is given
         x = _checked(pictures).astype(np.float32)
         return np.asarray(preprocess_input(x, data_format="channels_last"), np.float32)
 
-    return Entry(name, size, preprocess, None, f"keras.applications.{name}, ImageNet", build)
+    return Entry(name, (side, side), preprocess, None, f"keras.applications.{name}, ImageNet", build)
 
 
 def _load_application(known, weights, kwargs):
@@ -289,9 +298,9 @@ def _load_application(known, weights, kwargs):
             raise ValueError(f'output must be "softmax" or "logits"; got {output!r}.')
         kwargs["classifier_activation"] = "softmax" if output == "softmax" else None
     if not (isinstance(weights, str) and weights == "imagenet"):
-        return _with_weights(known._build(weights=None, **kwargs), weights)
+        return _with_weights(known.build(weights=None, **kwargs), weights)
     try:
-        return known._build(weights="imagenet", **kwargs)
+        return known.build(weights="imagenet", **kwargs)
     except Exception as error:
         # Keras reports a failed download as a bare Exception; what it says about wrong arguments is left as it is
         if type(error) is not Exception and not isinstance(error, OSError):

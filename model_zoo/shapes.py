@@ -80,7 +80,7 @@ def sample(
         else:
             kinds = rng.integers(len(CLASSES), size=rng.integers(min_objects, max_objects + 1)).tolist()
         images[i], masks[i] = _picture(rng, size, kinds, keep_all=bool(present))
-    return Pictures(images, masks.any(axis=(2, 3)).astype(np.float32), masks)
+    return Pictures(images, np.asarray(masks.any(axis=(2, 3)), np.float32), masks)
 
 
 # ---- one picture ----------------------------------------------------------------------------------------------------

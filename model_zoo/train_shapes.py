@@ -56,10 +56,11 @@ def train(pictures, epochs, seed=0, batch=64):
     steps = -(-len(pictures.images) // batch) * epochs
     rate = keras.optimizers.schedules.CosineDecay(2e-4, steps, warmup_target=4e-3, warmup_steps=steps // 20)
     model = shapes_net()
-    model.compile(keras.optimizers.AdamW(rate, weight_decay=1e-3), keras.losses.BinaryCrossentropy(from_logits=True))
+    optimizer = keras.optimizers.AdamW(rate, weight_decay=1e-3)  # pyright: ignore[reportArgumentType]
+    model.compile(optimizer, keras.losses.BinaryCrossentropy(from_logits=True))
     data = tf.data.Dataset.from_tensor_slices((pictures.images, pictures.labels))
     data = data.shuffle(len(pictures.images), seed=seed).batch(batch).map(_vary).prefetch(2)
-    model.fit(data, epochs=epochs, shuffle=False, verbose=2)
+    model.fit(data, epochs=epochs, shuffle=False, verbose=2)  # pyright: ignore[reportArgumentType]
     return model
 
 

@@ -16,7 +16,7 @@ from tf_lrp.files import npz
 _STORABLE = ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "bool")
 
 
-def save_weights(model, path, dtype=None):
+def save_weights(model: keras.Model, path: str | os.PathLike[str], dtype: str | None = None) -> str:
     """Writes a model's weights to an npz file that `load_weights` and `load(name, weights=path)` read.
 
     Args:
@@ -49,7 +49,7 @@ def save_weights(model, path, dtype=None):
     return path
 
 
-def load_weights(model, path):
+def load_weights(model: keras.Model, path: str | os.PathLike[str]) -> None:
     """Sets all weights of a model from an npz file; a file that does not fit leaves the model as it was.
 
     Floating arrays are cast to the type of the model's weights, so a float16 file fills a float32 model.

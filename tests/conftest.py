@@ -1,4 +1,4 @@
-"""Fixtures shared by the tests: reference data kept outside this repository."""
+"""Fixtures shared by the tests: reference data kept outside this repository; and tests that run uncompiled."""
 
 import os
 from pathlib import Path
@@ -26,3 +26,15 @@ def shared_data() -> Path:
 def shared_golden() -> Path:
     """Folder of values computed by independent implementations; its tests are skipped where it is absent."""
     return _folder("TF_LRP_GOLDEN", SHARED / "golden")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    """Runs a test as the nearest of its marks ``eager`` and ``compiled`` says, see `eagerly`."""
+    nearest = next((mark.name for mark in item.iter_markers() if mark.name in ("eager", "compiled")), "compiled")
+    if nearest == "compiled":
+        return (yield)
+    from eagerly import eagerly  # loaded when needed: it takes TensorFlow with it
+
+    with eagerly():
+        return (yield)

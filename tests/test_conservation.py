@@ -11,6 +11,8 @@ from tf_lrp import presets, select
 from tf_lrp.conservation import CAUSES
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Stop, Unified, Uniform, ZRule
 
+pytestmark = pytest.mark.eager
+
 
 def padded(dtype="float64"):
     inputs = keras.Input((8, 8, 3), dtype=dtype)
@@ -23,7 +25,7 @@ def padded(dtype="float64"):
 
 
 @pytest.mark.parametrize("preset", presets.names())
-@pytest.mark.parametrize("build", [convnet, padded])
+@pytest.mark.parametrize("build", [pytest.param(convnet, marks=pytest.mark.compiled), padded])
 def test_every_layer_balances(preset, build):
     model, x = build(dtype="float64"), pictures(dtype="float64")
     analyzer = tf_lrp.Analyzer(model, preset)
@@ -70,6 +72,7 @@ def test_the_table_is_readable_and_targets_are_checked():
         analyzer.conservation(x, neuron_selection=np.array([[0, 1]] * 3))
 
 
+@pytest.mark.compiled
 def test_repeated_calls_trace_once(caplog):
     analyzer, x = tf_lrp.Analyzer(convnet(), "z"), pictures(1)
     first = analyzer.conservation(x)
@@ -78,6 +81,7 @@ def test_repeated_calls_trace_once(caplog):
     assert not [r for r in caplog.records if "retracing" in r.message]
 
 
+@pytest.mark.compiled
 def test_many_analyzers_do_not_count_as_retracing(caplog):
     for name in ("z", "epsilon", "gamma", "flat", "w2", "zplus", "cmp_a1"):
         tf_lrp.Analyzer(convnet(), name).analyze(pictures(1))
@@ -238,6 +242,7 @@ def test_a_learned_constant_that_is_subtracted(constant_first):
     assert kept(balance) == pytest.approx({"bias": -sign * (1.0 - 2.0)})
 
 
+@pytest.mark.compiled
 def test_a_recurrent_layer_says_what_took_what():
     def network(**options):
         x = keras.Input((4, 3), dtype="float64")

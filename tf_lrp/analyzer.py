@@ -3,26 +3,34 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any, Literal
 
+import keras
 import tensorflow as tf
 
 from tf_lrp import conservation
 from tf_lrp.explain import neurons
-from tf_lrp.explain.explainer import Explainer, output_names, propagate
+from tf_lrp.explain.explainer import Explainer
+from tf_lrp.explain.inputs import ModelInput
+from tf_lrp.explain.names import output_names
+from tf_lrp.explain.neurons import NeuronSelection
+from tf_lrp.explain.passes import propagate
 from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
+from tf_lrp.graph.optimize import OPTIMIZATIONS
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
-from tf_lrp.presets import as_preset
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
 
 
 class Analyzer(Explainer):
     """Layer-wise relevance propagation for one model.
 
     LRP is the gradient of a rewritten model: the analyzer builds a twin of the model whose layers compute the same values
-    but hand back relevance instead of derivatives. The pass starts from the value of the explained output, so that the
+    but hand back relevance instead of derivatives. The pass seeds from the value of the explained output, so that the
     relevance of an input sums to that value but for what biases, stabilizers, padding and others take (see `conservation`).
 
     Args:
@@ -35,6 +43,9 @@ class Analyzer(Explainer):
             convolutions are slower than TensorFlow's own.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
+        optimize: whether the twin saves work and memory (see `tf_lrp.graph.optimize`). False computes each rule's formula as it
+            stands: slower, equal up to rounding, and a twin to look into, whose gradient at every inner tensor is the relevance
+            of that tensor, and whose inner tensors have the model's values.
         inputs: for a subclassed model, the keras.Input tensors it is explained for, nested as its ``call`` takes them; by
             default of the shapes it was first called on. ``keras.Input((None, 16))`` keeps a length free. For a Sequential
             model without an Input too, whose lengths are free by default where its layers take others.
@@ -51,15 +62,16 @@ class Analyzer(Explainer):
 
     def __init__(
         self,
-        model,
-        preset="cmp_a2_flat",
+        model: keras.Model,
+        preset: str | Preset | Rule = "cmp_a2_flat",
         *,
-        batch_size=32,
-        verbose="auto",
-        jit_compile="auto",
-        strip_softmax=True,
-        fold_batchnorm=True,
-        inputs=None,
+        batch_size: int = 32,
+        verbose: bool | Literal["auto"] = "auto",
+        jit_compile: bool | Literal["auto"] = "auto",
+        strip_softmax: bool = True,
+        fold_batchnorm: bool = True,
+        optimize: bool = True,
+        inputs: Any = None,
     ):
         self.preset = as_preset(preset)
         graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
@@ -67,32 +79,34 @@ class Analyzer(Explainer):
         if strip_softmax:
             warn_of_probabilities(graph)
         self._warned = set()  # positions of outputs
-        self._rewritten = rewrite(graph, self.preset, model.name)
+        self._rewritten = rewrite(graph, self.preset, model.name, OPTIMIZATIONS if optimize else ())
         twin, results = self._rewritten.model, self._rewritten.results
         names, how = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
         super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **how)
 
-    def probe(self, target, names):
-        reason = self._rewritten.unreached[target]
-        if reason and target not in self._warned:
-            self._warned.add(target)
-            warnings.warn(f"No relevance of {self._output_names[target]!r} reaches the inputs: {reason}", stacklevel=2)
-        return super().probe(target, names)
+    def probe(self, position, layers):
+        reason = self._rewritten.unreached[position]
+        if reason and position not in self._warned:
+            self._warned.add(position)
+            warnings.warn(f"No relevance of {self.output_names[position]!r} reaches the inputs: {reason}", stacklevel=2)
+        return super().probe(position, layers)
 
-    def attribute(self, probe, inputs, starts):
-        explained, values, found = propagate(probe, inputs, starts)
-        divided = [False] * len(inputs) + [id(t) in self._rewritten.divided for t in probe.outputs[1:]]
-        flags = list(zip(values, divided, strict=True))
-        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in found]
+    def attribute(self, probe, inputs, seeds):
+        explained, values, relevances = propagate(probe, inputs, seeds)
+        is_ratio = [False] * len(inputs) + [id(t) in self._rewritten.ratios for t in probe.outputs[1:]]
+        flags = list(zip(values, is_ratio, strict=True))
+        return explained, [[r * value if d else r for r, (value, d) in zip(each, flags, strict=True)] for each in relevances]
 
     def configuration(self):
         return {"preset": preset_json.as_dict(self.preset)}
 
-    def rules(self):
+    def rules(self) -> RuleTable:
         """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
         return RuleTable([s for s in self._rewritten.steps if not isinstance(s.node.operation, Entries)], self.preset.name)
 
-    def conservation(self, x, neuron_selection=None, *, output=None):
+    def conservation(
+        self, x: ModelInput, neuron_selection: NeuronSelection = None, *, output: str | int | None = None
+    ) -> conservation.Conservation:
         """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
 
         Args:
@@ -101,21 +115,29 @@ class Analyzer(Explainer):
         Returns:
             `tf_lrp.conservation.Conservation`, which prints as a table.
         """
-        leaves, _ = self._inputs.flatten(x)
-        arrays = self._inputs.arrays(leaves)
-        target = self._target(output)
+        leaves, _ = self.input_spec.flatten(x)
+        arrays = self.input_spec.arrays(leaves)
+        target = self.output_position(output)
         explained = self.twin.outputs[target]
         selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
         if selection.mode in neurons.SEVERAL:
             raise ValueError("conservation explains one target per sample; got (N, K) indices or a list of targets.")
         values = None if selection.values is None else tf.constant(selection.values)
         inputs = [tf.constant(a) for a in arrays]
-        self._categories.check(arrays)
+        self.category_inputs.check(arrays)
         return conservation.account(self._rewritten, target, selection.mode, inputs, values)
 
 
 class RuleTable(tuple):
-    """The steps of a rewriting, read as (layer, class, rule, reason); prints as a table."""
+    """The steps of a rewriting, read as (layer, class, rule, reason); prints as a table.
+
+    Attributes:
+        preset_name: str.
+        nonnegative: for each row, whether the layer's inputs are known to be >= 0.
+    """
+
+    preset_name: str
+    nonnegative: tuple[bool, ...]
 
     def __new__(cls, steps, preset_name):
         rows = [(s.facts.name, s.facts.layer_class, str(s.choice.rule), s.choice.reason) for s in steps]

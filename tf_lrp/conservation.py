@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import tensorflow as tf
 from keras import tree
@@ -142,7 +143,7 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     """
     explained = tree.flatten(rewritten.core.outputs)[target]
     values = _values(rewritten, inputs)
-    start = neurons.Start(start_mode, selected)(values[id(explained)])
+    start = neurons.InitialRelevance(start_mode, selected)(values[id(explained)])
     layers, of_inputs = _pass(rewritten, values, {id(explained): start})
     return Conservation(output=float(total(start)), input=of_inputs, layers=layers, **_summed(layers))
 
@@ -176,7 +177,7 @@ def _pass(rewritten, values, arrived):
     """
     steps, inputs = _steps(rewritten), rewritten.core.inputs
     dependent = _dependent(inputs, steps)
-    layers = [_balance(step, values, arrived, dependent, rewritten.divided) for step in reversed(steps)]
+    layers = [_balance(step, values, arrived, dependent, rewritten.ratios) for step in reversed(steps)]
     at_inputs = [arrived[id(t)] for t in inputs if id(t) in arrived]
     return tuple(layers), sum(float(total(r)) for r in at_inputs)
 
@@ -199,21 +200,21 @@ def _dependent(inputs, steps):
     return found
 
 
-def _balance(step, values, arrived, dependent, divided):
+def _balance(step, values, arrived, dependent, ratios):
     """The `LayerBalance` of one step, by running its twin alone. Adds what it hands on to ``arrived``.
 
     Args:
         step: `tf_lrp.graph.Step`; those behind it come first.
         values: id of a symbolic tensor -> its value.
         arrived: id of a symbolic tensor -> the relevance that its takers handed to it; divided by its value where that is
-            ``divided``.
+            among the ``ratios``.
         dependent: ids of the tensors that depend on the inputs.
-        divided: ids of tensors.
+        ratios: ids of tensors whose relevance is divided by their value.
     """
-    named = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
+    named: dict[str, Any] = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
 
     def relevance(tensor, found):
-        return found * values[id(tensor)] if id(tensor) in divided else found
+        return found * values[id(tensor)] if id(tensor) in ratios else found
 
     received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
     amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
@@ -234,8 +235,9 @@ def _balance(step, values, arrived, dependent, divided):
         [r for _, r in pairs],
         unconnected_gradients=tf.UnconnectedGradients.ZERO,
     )
-    kept = dict.fromkeys(CAUSES, 0.0)
-    absorbed = _absorbed(step, inputs, arrived)
+    kept: dict[str, Any] = dict.fromkeys(CAUSES, 0.0)
+    of_outputs = [relevance(*received[id(t)]) if id(t) in received else None for t in step.outputs]
+    absorbed = _absorbed(step, inputs, of_outputs)
     passed = 0.0
     for (tensor, _), found in zip(takers.values(), handed, strict=True):
         of_input = float(total(relevance(tensor, found)))
@@ -251,20 +253,19 @@ def _balance(step, values, arrived, dependent, divided):
     return LayerBalance(**named, received=amount, passed=passed, **kept)
 
 
-def _absorbed(step, inputs, arrived):
-    """What became of relevance that a step's twin does not hand on: dict by cause."""
-    relevance = [arrived.get(id(t)) for t in step.outputs]
+def _absorbed(step, inputs, relevance):
+    """What became of the ``relevance`` of each output (or None) that a step's twin does not hand on: dict by cause."""
     if not isinstance(step.twin, RecurrentTwin):
         return step.twin.absorbed(inputs, relevance[0]) if relevance[0] is not None else {}
     outputs = tree.flatten(step.twin(*inputs))
     relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(outputs, relevance, strict=True)]
     values, of_outputs, of_constants, of_zeros = step.twin.unrolled(inputs, relevance)
-    cell = step.twin.rewritten
+    cell: Any = step.twin.rewritten
     starts = {}
     for tensor, r in zip(tree.flatten(cell.model.outputs), of_outputs, strict=True):
         starts[id(tensor)] = starts[id(tensor)] + r if id(tensor) in starts else r
     layers, _ = _pass(cell, _values(cell, values), starts)
-    found = _summed(layers)
+    found: dict[str, Any] = _summed(layers)
     found["bias"] += sum(float(total(r)) for r in of_constants)
     found["padding"] += sum(float(total(r)) for r in of_zeros)
     return found

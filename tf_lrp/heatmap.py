@@ -16,9 +16,12 @@ This module needs NumPy, Pillow and (for its colour tables and its font) matplot
 
 import functools
 import math
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image
 
 from tf_lrp.messages.names import meant
@@ -35,7 +38,7 @@ _MATPLOTLIB_DIVERGING = (
 _HALF = 255  # a table has 2 * _HALF + 1 entries: odd, so that one entry, the middle one, is zero's own
 
 
-def colormaps():
+def colormaps() -> list[str]:
     """Names `cmap` accepts, as a sorted list: each diverging map and, with "_r" behind its name, its reverse.
 
     "toolbox" (black at zero, red to yellow above, blue to cyan below) and "jet" (light green at zero, yellow to red
@@ -49,7 +52,7 @@ def colormaps():
     return sorted(names | {f"{name}_r" for name in names})
 
 
-def channel_sum(relevance):
+def channel_sum(relevance: ArrayLike) -> np.ndarray:
     """Sums relevance over the channels, the last axis: R_hw = sum_c R_hwc.
 
     Args:
@@ -71,7 +74,9 @@ def channel_sum(relevance):
     return total
 
 
-def normalize(relevance_map, mode="image", scale=None, percentile=None):
+def normalize(
+    relevance_map: ArrayLike, mode: str = "image", scale: float | None = None, percentile: float | None = None
+) -> np.ndarray:
     """Scales maps to [-1, 1] symmetrically about zero: clip(R, -s, s) / s, so zero stays zero and signs stay.
 
     Args:
@@ -90,7 +95,13 @@ def normalize(relevance_map, mode="image", scale=None, percentile=None):
     return _scaled(_as_maps(relevance_map), mode, scale, percentile)
 
 
-def to_rgb(relevance, cmap="seismic", normalization="image", scale=None, percentile=None):
+def to_rgb(
+    relevance: ArrayLike,
+    cmap: str = "seismic",
+    normalization: str = "image",
+    scale: float | None = None,
+    percentile: float | None = None,
+) -> np.ndarray:
     """Colours relevance.
 
     Args:
@@ -108,7 +119,16 @@ def to_rgb(relevance, cmap="seismic", normalization="image", scale=None, percent
     return _colour(_scaled(_summed(relevance), normalization, scale, percentile), cmap)
 
 
-def overlay(relevance, picture, alpha=0.9, cmap="seismic", normalization="image", scale=None, percentile=None, grey=True):
+def overlay(
+    relevance: ArrayLike,
+    picture: Any,
+    alpha: float = 0.9,
+    cmap: str = "seismic",
+    normalization: str = "image",
+    scale: float | None = None,
+    percentile: float | None = None,
+    grey: bool = True,
+) -> np.ndarray:
     """Lays the heatmap over the picture: (1 - a) picture + a colour, with a = alpha |R| / s.
 
     Where relevance is zero the picture shows unchanged. Maps of another size than the picture are normalised, then
@@ -142,7 +162,7 @@ def overlay(relevance, picture, alpha=0.9, cmap="seismic", normalization="image"
         return np.rint(pictures + opacity * (_colour(maps, cmap) - pictures)).astype(np.uint8)
 
 
-def save(image, path):
+def save(image: Any, path: str | os.PathLike[str]) -> Path:
     """Writes one picture, normally as PNG (lossless: neutral stays neutral); makes the folder if there is none.
 
     Args:
@@ -269,14 +289,15 @@ def _as_pictures(picture, grey):
     """float64 in [0, 255]: (h, w, 3) for one picture, (N, h, w, 3) for a batch; grey ones have equal channels."""
     if isinstance(picture, Image.Image):
         picture = picture.convert("RGB")
-    integers = np.asarray(picture).dtype.kind in "iu"
+    picture = np.asarray(picture)
+    integers = picture.dtype.kind in "iu"
     pixels = _finite_floats(picture, "picture")
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[-1] not in (1, 3)):
         pixels = pixels[..., None]
     if pixels.ndim not in (3, 4) or pixels.shape[-1] not in (1, 3):
         raise ValueError(
             "Expected a picture (h, w), (h, w, 1) or (h, w, 3), or a batch of them with a leading axis, "
-            f"got shape {np.shape(picture)}."
+            f"got shape {picture.shape}."
         )
     low, high = pixels.min(), pixels.max()
     if low < 0 or high > 255:

@@ -12,13 +12,15 @@ Sources of the named presets:
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from tf_lrp import rules as R
 from tf_lrp import select
 from tf_lrp.files import preset_json
 from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.names import meant
+from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, SignalTakesAll, Taylor, Uniform, WSquare, ZBox, ZPlus, ZRule
 
 #: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
 _POOLING_EPSILON = 1e-6
@@ -28,7 +30,7 @@ _POOLING_EPSILON = 1e-6
 class Choice:
     """Which rule a node got, and why."""
 
-    rule: R.Rule
+    rule: Rule
     reason: str
     addressed: bool = True  # by the preset, not by default
 
@@ -53,14 +55,14 @@ class Preset:
         TypeError: if an entry is no (selector, rule) pair.
     """
 
-    rules: tuple[tuple[select.Selector, R.Rule], ...]
+    rules: Sequence[tuple[select.Selector, Rule]]
     name: str = "custom"
 
     def __post_init__(self):
         entries = tuple(tuple(entry) if isinstance(entry, (list, tuple)) else entry for entry in self.rules)
         for entry in entries:
             is_pair = isinstance(entry, tuple) and len(entry) == 2
-            if not (is_pair and isinstance(entry[0], select.Selector) and isinstance(entry[1], R.Rule)):
+            if not (is_pair and isinstance(entry[0], select.Selector) and isinstance(entry[1], Rule)):
                 raise TypeError(
                     "A preset needs (selector, rule) pairs such as (select.kind('conv'), AlphaBeta(2, 1)), with a selector "
                     f"from tf_lrp.select and a rule from tf_lrp.rules; got {entry!r}."
@@ -83,12 +85,13 @@ class Preset:
             )
         return Choice(self._default(facts), f"default for {_main_kind(facts)}", addressed=False)
 
-    def _default(self, facts):
-        if facts.default_rule != R.ZRule() or not all(isinstance(rule, R.Epsilon) for _, rule in self.rules):
+    def _default(self, facts) -> Any:
+        epsilons = [rule.epsilon for _, rule in self.rules if isinstance(rule, Epsilon)]
+        if facts.default_rule != ZRule() or len(epsilons) < len(self.rules):
             return facts.default_rule
-        return R.ZRule(stabilizer=min(_POOLING_EPSILON, *(rule.epsilon for _, rule in self.rules)))
+        return ZRule(stabilizer=min(_POOLING_EPSILON, *epsilons))
 
-    def to_json(self):
+    def to_json(self) -> str:
         """The preset as a JSON string that `from_json` reads.
 
         Raises:
@@ -97,7 +100,7 @@ class Preset:
         return preset_json.write(self)
 
     @classmethod
-    def from_json(cls, text):
+    def from_json(cls, text: str | bytes) -> Preset:
         """The preset that `to_json` wrote.
 
         Args:
@@ -135,187 +138,187 @@ def _whole(rule):
 @_named
 def z():
     """LRP-z (LRP-0) everywhere: the exact decomposition, equal to gradient x input for ReLU networks without biases."""
-    return _whole(R.ZRule())
+    return _whole(ZRule())
 
 
 @_named
 def epsilon(epsilon=1e-6):
     """LRP-epsilon everywhere."""
-    return _whole(R.Epsilon(epsilon))
+    return _whole(Epsilon(epsilon))
 
 
 @_named
 def alpha1_beta0():
     """LRP-alpha1-beta0 everywhere: positive contributions only."""
-    return _whole(R.AlphaBeta(1, 0))
+    return _whole(AlphaBeta(1, 0))
 
 
 @_named
 def alpha2_beta1():
     """LRP-alpha2-beta1 everywhere: positive against negative contributions."""
-    return _whole(R.AlphaBeta(2, 1))
+    return _whole(AlphaBeta(2, 1))
 
 
 @_named
 def gamma(gamma=0.25):
     """LRP-gamma everywhere."""
-    return _whole(R.Gamma(gamma))
+    return _whole(Gamma(gamma))
 
 
 @_named
 def w2():
     """LRP-w^2 everywhere: by the weights alone."""
-    return _whole(R.WSquare())
+    return _whole(WSquare())
 
 
 @_named
 def flat():
     """LRP-flat everywhere: the receptive field, and nothing of the data."""
-    return _whole(R.Flat())
+    return _whole(Flat())
 
 
 @_named
 def zplus():
     """LRP-z+ everywhere (alpha1-beta0 under its other name)."""
-    return _whole(R.ZPlus())
+    return _whole(ZPlus())
 
 
 def _composite(conv_rule, epsilon, flat_layers=0):
     """Dense layers epsilon, convolutions by ``conv_rule``, the first ``flat_layers`` convolutions flat."""
     if flat_layers == "all":
-        below = [(select.kind("conv", "pooling"), R.Flat())]
+        below = [(select.kind("conv", "pooling"), Flat())]
     elif isinstance(flat_layers, int) and flat_layers >= 0:
-        below = [(select.first(flat_layers, kind="conv"), R.Flat())] if flat_layers else []
+        below = [(select.first(flat_layers, kind="conv"), Flat())] if flat_layers else []
     else:
         raise ValueError(f'flat_layers needs a number of layers >= 0 or "all", got {flat_layers!r}.')
-    return [*below, (select.kind("conv"), conv_rule), (select.all(), R.Epsilon(epsilon))]
+    return [*below, (select.kind("conv"), conv_rule), (select.all(), Epsilon(epsilon))]
 
 
 @_named
 def cmp_a1(epsilon=1e-6):
     """Dense epsilon, convolutions alpha1-beta0. [1]"""
-    return _composite(R.AlphaBeta(1, 0), epsilon)
+    return _composite(AlphaBeta(1, 0), epsilon)
 
 
 @_named
 def cmp_a2(epsilon=1e-6):
     """Dense epsilon, convolutions alpha2-beta1. [1]"""
-    return _composite(R.AlphaBeta(2, 1), epsilon)
+    return _composite(AlphaBeta(2, 1), epsilon)
 
 
 @_named
 def cmp_a1_flat(epsilon=1e-6, flat_layers=1):
     """cmp_a1 with flat on the first convolution(s), or on all of them and their pooling. [1]"""
-    return _composite(R.AlphaBeta(1, 0), epsilon, flat_layers)
+    return _composite(AlphaBeta(1, 0), epsilon, flat_layers)
 
 
 @_named
 def cmp_a2_flat(epsilon=1e-6, flat_layers=1):
     """cmp_a2 with flat on the first convolution(s), or on all of them and their pooling. [1]"""
-    return _composite(R.AlphaBeta(2, 1), epsilon, flat_layers)
+    return _composite(AlphaBeta(2, 1), epsilon, flat_layers)
 
 
 def _zennit(conv_rule, epsilon, stabilizer, first=()):
     """zennit's composites; ``stabilizer`` is that of every other denominator, as there also in pooling and sums."""
-    pooling = [(select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), R.Epsilon(stabilizer))]
+    pooling = [(select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), Epsilon(stabilizer))]
     return [
         *first,
         (select.kind("conv"), conv_rule),
         *(pooling if stabilizer else []),
-        (select.all(), R.Epsilon(epsilon)),
+        (select.all(), Epsilon(epsilon)),
     ]
 
 
 @_named
 def epsilon_plus(epsilon=1e-6, stabilizer=1e-6):
     """Dense epsilon, convolutions z+. [4]"""
-    return _zennit(R.ZPlus(stabilizer=stabilizer), epsilon, stabilizer)
+    return _zennit(ZPlus(stabilizer=stabilizer), epsilon, stabilizer)
 
 
 @_named
 def epsilon_plus_flat(epsilon=1e-6, stabilizer=1e-6):
     """epsilon_plus with flat on the first layer with weights. [4]"""
-    first = [(select.first(1), R.Flat(stabilizer=stabilizer))]
-    return _zennit(R.ZPlus(stabilizer=stabilizer), epsilon, stabilizer, first)
+    first = [(select.first(1), Flat(stabilizer=stabilizer))]
+    return _zennit(ZPlus(stabilizer=stabilizer), epsilon, stabilizer, first)
 
 
 @_named
 def epsilon_alpha2_beta1(epsilon=1e-6, stabilizer=1e-6):
     """Dense epsilon, convolutions alpha2-beta1. [4]"""
-    return _zennit(R.AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer)
+    return _zennit(AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer)
 
 
 @_named
 def epsilon_alpha2_beta1_flat(epsilon=1e-6, stabilizer=1e-6):
     """epsilon_alpha2_beta1 with flat on the first layer with weights. [4]"""
-    first = [(select.first(1), R.Flat(stabilizer=stabilizer))]
-    return _zennit(R.AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer, first)
+    first = [(select.first(1), Flat(stabilizer=stabilizer))]
+    return _zennit(AlphaBeta(2, 1, stabilizer=stabilizer), epsilon, stabilizer, first)
 
 
 @_named
 def epsilon_gamma_box(low=None, high=None, epsilon=1e-6, gamma=0.25, stabilizer=1e-6):
     """z-box at the first convolution, gamma on the others, dense epsilon. [4]"""
-    first = [(select.first(1, kind="conv"), R.ZBox(low, high, stabilizer))]
-    return _zennit(R.Gamma(gamma, stabilizer=stabilizer), epsilon, stabilizer, first)
+    first = [(select.first(1, kind="conv"), ZBox(low, high, stabilizer))]
+    return _zennit(Gamma(gamma, stabilizer=stabilizer), epsilon, stabilizer, first)
 
 
 def _deep_taylor(input_rule):
-    return [(select.first(1), input_rule), (select.all(), R.ZPlus(bias=False))]
+    return [(select.first(1), input_rule), (select.all(), ZPlus(bias=False))]
 
 
 @_named
 def deep_taylor():
     """Deep Taylor decomposition for unbounded inputs: w^2 at the input, z+ without bias inside. [3]"""
-    return _deep_taylor(R.WSquare())
+    return _deep_taylor(WSquare())
 
 
 @_named
 def deep_taylor_bounded(low=None, high=None):
     """Deep Taylor decomposition for inputs in [low, high]: z-box at the input, z+ without bias inside. [3]"""
-    return _deep_taylor(R.ZBox(low, high))
+    return _deep_taylor(ZBox(low, high))
 
 
 @_named
 def lrp_overview(low=None, high=None, epsilon=1e-6, gamma=0.25):
     """LRP-0 in the upper fifth of the layers, epsilon in the middle, gamma in the lower half, z-box at the pixels. [2]"""
     return [
-        (select.first(1), R.ZBox(low, high)),
-        (select.fraction(0, 0.45), R.Gamma(gamma)),
-        (select.fraction(0.45, 0.8), R.Epsilon(epsilon)),
-        (select.all(), R.ZRule()),
+        (select.first(1), ZBox(low, high)),
+        (select.fraction(0, 0.45), Gamma(gamma)),
+        (select.fraction(0.45, 0.8), Epsilon(epsilon)),
+        (select.all(), ZRule()),
     ]
 
 
 @_named
 def attnlrp(epsilon=0.0):
     """AttnLRP: the factors of products and attention share evenly, softmax by Taylor, weights by LRP-z. [5]"""
-    shared = (select.kind("product", "matmul", "attention"), R.Uniform())
-    return [shared, (select.kind("softmax"), R.Taylor()), (select.all(), _linear(epsilon))]
+    shared = (select.kind("product", "matmul", "attention"), Uniform())
+    return [shared, (select.kind("softmax"), Taylor()), (select.all(), _linear(epsilon))]
 
 
 @_named
 def cp_lrp(epsilon=0.0):
     """CP-LRP: attention weights and gates are constants, weights by LRP-z. [6]"""
-    return [(select.kind("product", "matmul", "attention"), R.SignalTakesAll()), (select.all(), _linear(epsilon))]
+    return [(select.kind("product", "matmul", "attention"), SignalTakesAll()), (select.all(), _linear(epsilon))]
 
 
 def _linear(epsilon):
-    return R.Epsilon(epsilon) if epsilon else R.ZRule()
+    return Epsilon(epsilon) if epsilon else ZRule()
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The named presets, as they are listed."""
     return tuple(_NAMED)
 
 
-def describe(name):
+def describe(name: str) -> tuple[dict[str, Any], str]:
     """(parameters with their defaults as a dict, one-line description) of a named preset."""
     function = _NAMED[name]
     parameters = {p.name: p.default for p in inspect.signature(function).parameters.values()}
-    return parameters, inspect.getdoc(function)
+    return parameters, inspect.getdoc(function) or ""
 
 
-def preset(name, **parameters):
+def preset(name: str, **parameters: Any) -> Preset:
     """A named preset with its parameters.
 
     Args:
@@ -338,11 +341,11 @@ def preset(name, **parameters):
     return Preset(tuple(_NAMED[name](**parameters)), name)
 
 
-def as_preset(value):
+def as_preset(value: str | Preset | Rule) -> Preset:
     """A name, a `Preset` or a single `Rule` (for all layers with weights) as a `Preset`."""
     if isinstance(value, Preset):
         return value
-    if isinstance(value, R.Rule):
+    if isinstance(value, Rule):
         return Preset(tuple(_whole(value)), str(value))
     if isinstance(value, str):
         return preset(value)

@@ -3,8 +3,8 @@
     select.kind("conv") & ~select.first(2)      # every convolution but the first two
 
 Pooling, merging and other layers without weights keep their own rules unless a selector *addresses* them: with one of
-their kinds (``select.kind("pooling")``) or with their exact name. ``select.all()``, name patterns and positions speak of
-the layers with weights.
+their kinds (``select.kind("pooling")``) or with their exact name. ``select.all()``, name patterns and positions select
+layers with weights only.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
+from typing import Any
 
 from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.checks import is_integer
@@ -26,24 +27,24 @@ class Selector:
     """Base of all selectors."""
 
     def matches(self, facts: Facts) -> bool:
-        """Whether the node is one of those meant."""
+        """Whether the selector describes the node."""
         raise NotImplementedError(f"{type(self).__name__} matches nothing")
 
     def addresses(self, facts: Facts) -> bool:
-        """Whether it also speaks for a node without weights."""
+        """Whether it also selects a node without weights."""
         return False
 
     def selects(self, facts: Facts) -> bool:
-        """Whether the rule that goes with this selector is for the node."""
+        """Whether the rule of this selector applies to the node."""
         return self.matches(facts) and ("weights" in facts.kinds or self.addresses(facts))
 
-    def __and__(self, other):
+    def __and__(self, other: Selector) -> Selector:
         return And(self, other)
 
-    def __or__(self, other):
+    def __or__(self, other: Selector) -> Selector:
         return Or(self, other)
 
-    def __invert__(self):
+    def __invert__(self) -> Selector:
         return Not(self)
 
 
@@ -105,7 +106,7 @@ class Index(Selector):
     def matches(self, facts):
         if facts.index is None:
             return False
-        start, stop = (i + facts.weighted if i < 0 else i for i in (self.start, self.stop))
+        start, stop = (i + facts.num_weighted if i < 0 else i for i in (self.start, self.stop))
         return start <= facts.index <= stop
 
     def __str__(self):
@@ -122,7 +123,7 @@ class Fraction(Selector):
             raise ValueError(f"select.fraction needs 0 <= start < stop <= 1, got start={self.start!r}, stop={self.stop!r}.")
 
     def matches(self, facts):
-        return facts.index is not None and self.start <= facts.index / facts.weighted < self.stop
+        return facts.index is not None and self.start <= facts.index / facts.num_weighted < self.stop
 
     def __str__(self):
         return f"fraction({self.start:g}, {self.stop:g})"
@@ -219,22 +220,22 @@ def _check_selectors(*parts):
             )
 
 
-def all():
+def all() -> Selector:
     """Every layer with weights."""
     return All()
 
 
-def name(pattern):
-    """Layers whose name, or dotted path in nested models, fits a shell pattern (``"block1_*"``); a layer stands for its name.
+def name(pattern: Any) -> Selector:
+    """Layers whose name, or dotted path in nested models, matches a shell pattern (``"block1_*"``).
 
-    A layer that is used several times is meant in all its uses; ``"conv.2"`` is the second alone. The name of a nested model
-    or composite layer means all layers with weights in it, that of a separable convolution both its steps, of which
-    ``"conv_depthwise"`` means the first. The exact name of a layer without weights addresses it.
+    A Keras layer may be passed instead of its name. All uses of a shared layer are selected; ``"conv.2"`` selects the second
+    use only. The name of a nested model or composite layer selects all layers with weights in it, the name of a separable
+    convolution both its steps, and ``"conv_depthwise"`` the first step. The exact name of a layer without weights addresses it.
     """
     return Name(getattr(pattern, "name", pattern))
 
 
-def kind(*kinds):
+def kind(*kinds: str) -> Selector:
     """Layers of one of these kinds, with or without weights: ``kind("conv")``, ``kind("pooling", "merge")``.
 
     Raises:
@@ -243,18 +244,18 @@ def kind(*kinds):
     return Kind(tuple(kinds))
 
 
-def index(first, last=None):
+def index(first: int, last: int | None = None) -> Selector:
     """Layers with weights from position ``first`` to ``last``, both included, 0-based from the input; negative positions
     count from the output."""
     return Index(first, first if last is None else last)
 
 
-def fraction(start, stop):
+def fraction(start: float, stop: float) -> Selector:
     """Layers with weights in a part of the depth: position / number of layers in [start, stop)."""
     return Fraction(float(start), float(stop))
 
 
-def first(n=1, kind=None):
+def first(n: int = 1, kind: str | None = None) -> Selector:
     """Layers (of one kind) with fewer than ``n`` such layers before them on every path from an input.
 
     Parallel branches are treated alike: every layer that reads the input directly is a first one.
@@ -262,7 +263,7 @@ def first(n=1, kind=None):
     return First(n, kind)
 
 
-def last(n=1, kind=None):
+def last(n: int = 1, kind: str | None = None) -> Selector:
     """Layers (of one kind) with fewer than ``n`` such layers behind them on every path to an output."""
     return Last(n, kind)
 
@@ -270,14 +271,14 @@ def last(n=1, kind=None):
 _SELECTORS = {c.__name__.lower(): c for c in (All, Name, Kind, Index, Fraction, First, Last, And, Or, Not)}
 
 
-def to_dict(selector):
+def to_dict(selector: Selector) -> dict[str, Any]:
     """A selector as JSON-ready dict: ``{"select": "kind", "kinds": ["conv"]}``."""
     values = {f.name: getattr(selector, f.name) for f in fields(selector)}
     encoded = {k: to_dict(v) if isinstance(v, Selector) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {"select": type(selector).__name__.lower(), **encoded}
 
 
-def from_dict(data, deepest=_DEEPEST):
+def from_dict(data: dict[str, Any], deepest: int = _DEEPEST) -> Selector:
     """The inverse of `to_dict`.
 
     Args:

@@ -45,6 +45,10 @@ class Target:
             return tf.broadcast_to(values, tf.concat([[samples], tf.shape(values)[1:]], 0))
         return self._unknown(samples, shape, dtype)
 
+    def _unknown(self, samples, shape, dtype):
+        """As `tensor` where the target holds tensors."""
+        raise NotImplementedError(f"{type(self).__name__} explains nothing")
+
     def is_known(self):
         """Whether it holds no tensors, whose values are known only when they are computed."""
         raise NotImplementedError(f"{type(self).__name__} explains nothing")
@@ -64,8 +68,10 @@ class Neuron(Target):
     def values(self, samples, shape, dtype):
         self._check_rank(shape)
         for index, length in zip(self.indices, shape, strict=True):
-            outside = [] if length is None else index[(index < -length) | (index >= length)]
-            if np.size(outside):
+            if length is None:
+                continue
+            outside = index[(index < -length) | (index >= length)]
+            if outside.size:
                 raise ValueError(
                     f"There is no {self}: the output has the shape {_shown(shape)}, and {outside.flat[0]} is outside of "
                     f"{-length} to {length - 1}."
@@ -166,7 +172,7 @@ class Region(Target):
         return f"region(mask of {shape}{mark}{channel}, reduce={self.reduce!r})"
 
 
-def neuron(*indices):
+def neuron(*indices: Any) -> Neuron:
     """One entry of a structured output: ``neuron(12, 3)`` is output[:, 12, 3], an anchor's class.
 
     The pass starts from its value (or from 1, for methods that are derivatives), so that relevance sums to it.
@@ -188,7 +194,7 @@ def neuron(*indices):
     return Neuron(tuple(map(_index, indices)))
 
 
-def region(mask, channel=None, reduce="sum", axis=-1):
+def region(mask: Any, channel: int | None = None, reduce: str = "sum", axis: int = -1) -> Region:
     """The scores of a class over a mask: sum_p mask_p output[:, p, channel], or their mean, with sum_p mask_p below.
 
     The pass starts from mask * output at that channel (divided by the mask's sum for the mean), so that relevance sums to the

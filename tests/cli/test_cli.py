@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 import tf_lrp
 from tf_lrp import cli, model_zoo, presets
-from tf_lrp.vision import classifier, demo, images
+from tf_lrp.vision import class_names, classifier, demo, images
 
 NAMES = ["red fox, Vulpes vulpes", "crane", "tabby cat", "crane", "grey fox, gray fox"]
 SIDES = (16, 24)  # height and width of the small model's pictures
@@ -157,7 +157,7 @@ def test_the_five_strongest(tmp_path, small_file, small, names_file):
 
 
 def test_targets():
-    classes = classifier.Classes(NAMES)
+    classes = class_names.Classes(NAMES)
     scores = np.array([[0.0, 3, 1, 2, 1], [9, 8, 7, 6, 5]])
     for text, index in (
         ("2", 2),
@@ -167,10 +167,10 @@ def test_targets():
         ("red fox, vulpes vulpes", 0),
         ("gray fox", 4),
     ):
-        np.testing.assert_array_equal(classifier.target(text, classes)(scores), [[index], [index]])
-    np.testing.assert_array_equal(classifier.target("max", classes)(scores), [[1], [0]])
-    np.testing.assert_array_equal(classifier.target("top3", classes)(scores), [[1, 3, 2], [0, 1, 2]])
-    assert classifier.target("top99", classes)(scores).shape == (2, 5)  # no more than there are
+        np.testing.assert_array_equal(class_names.target(text, classes)(scores), [[index], [index]])
+    np.testing.assert_array_equal(class_names.target("max", classes)(scores), [[1], [0]])
+    np.testing.assert_array_equal(class_names.target("top3", classes)(scores), [[1, 3, 2], [0, 1, 2]])
+    assert class_names.target("top99", classes)(scores).shape == (2, 5)  # no more than there are
 
 
 def test_presets_with_parameters_and_from_json(tmp_path, small_file, small):
@@ -444,14 +444,14 @@ def test_an_unexpected_error_is_one_line_too(tmp_path, small_file, monkeypatch):
 )
 def test_class_names(tmp_path, name, text):
     (tmp_path / name).write_text(text, encoding="utf-8", newline="")
-    assert classifier.read_class_names(tmp_path / name) == ["one", "two words"]
+    assert class_names.read_class_names(tmp_path / name) == ["one", "two words"]
 
 
 @pytest.mark.parametrize("text", ["", "one\n\ntwo", "[]", "[1, 2]", '{"1": "one"}', '{"0": ["n1"]}', "[1,", '{"0": null}'])
 def test_no_class_names(tmp_path, text):
     (tmp_path / "a.txt").write_text(text, encoding="utf-8")
     with pytest.raises(ValueError, match=r"a\.txt"):
-        classifier.read_class_names(tmp_path / "a.txt")
+        class_names.read_class_names(tmp_path / "a.txt")
 
 
 def test_a_wrong_number_of_class_names(tmp_path, small_file):

@@ -81,7 +81,7 @@ def test_one_trace_for_all_batches(labelled):
             pass
     for _ in tf_lrp.data.explain(labelled.unbatch().batch(3), analyzer):
         pass
-    assert [run.experimental_get_tracing_count() for run in analyzer._runs.values()] == [1]
+    assert [run.experimental_get_tracing_count() for run in analyzer.compiled_passes.values()] == [1]
 
 
 def test_what_comes_after_x_is_carried_along(analyzer, x, y):

@@ -155,7 +155,7 @@ def test_other_samples_are_noticed_when_a_shard_is_explained_again(explained, tm
     for other, message in ((x[::-1], "batch 2 differs"), (x[:10], "ends before batch 2"), (x[:20], "ends within shard 2")):
         source = tf.data.Dataset.from_tensor_slices((other, y[: len(other)])).batch(BATCH)
         swapped = source.map(lambda x, y: (x, y, x))
-        swapped._tf_lrp_recipe = pipeline.Recipe(source, recipe.function, recipe.settings)
+        swapped.tf_lrp_recipe = pipeline.Recipe(source, recipe.function, recipe.settings)
         with pytest.warns(UserWarning, match="damaged"), pytest.raises(ValueError, match=message):
             tf_lrp.data.write(swapped, tmp_path, shard_size=SHARD)
 

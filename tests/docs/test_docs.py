@@ -2,6 +2,7 @@
 
 import re
 
+import keras
 import numpy as np
 import pytest
 from locations import ROOT
@@ -24,7 +25,7 @@ def run(page, count):
 
 @pytest.fixture(scope="module")
 def extending():
-    return run("extending.md", 6)
+    return run("extending.md", 8)
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -36,6 +37,34 @@ def test_the_custom_layer_has_its_twin(extending):
     np.testing.assert_allclose(without_biases.twin(x), model(x), rtol=1e-5)
     # The layers start without biases, so nothing is kept.
     np.testing.assert_allclose(without_biases.analyze(x).sum((1, 2)), np.max(model(x), axis=1), rtol=1e-4)
+
+
+def test_the_activation_of_ones_own(extending):
+    model = extending["squares"]
+    table = tf_lrp.Analyzer(model, "alpha2_beta1").rules()
+    known = dict(zip([row[0] for row in table], table.nonnegative, strict=True))
+    assert known["above"] and not known["below"]
+    assert {row[0]: row[2] for row in table}["squared"] == "Pass()"
+    hidden = model.get_layer("below")(model.inputs[0])
+    opened = keras.Model(model.inputs, model.get_layer("above")(keras.ops.square(keras.ops.relu(hidden))))
+    x = np.random.default_rng(0).normal(size=(5, 8)).astype("float32")
+    for preset in ("alpha2_beta1", "epsilon"):
+        found, expected = (tf_lrp.Analyzer(m, preset).analyze(x) for m in (model, opened))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_the_layer_that_only_moves_values(extending):
+    model = extending["reversed_classes"]
+    x = np.random.default_rng(0).normal(size=(5, 8)).astype("float32")
+    analyzer = tf_lrp.Analyzer(model, "epsilon")
+    scores = x @ model.get_layer("probabilities").kernel.numpy()
+    np.testing.assert_allclose(analyzer.twin(x), scores[:, ::-1], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(analyzer.analyze(x, 0).sum(1), scores[:, 2], rtol=1e-4)
+    # A gate is one behind the layer, too.
+    signal, gate = (keras.layers.Dense(4, name=name)(model.inputs[0]) for name in ("signal", "gate"))
+    gated = keras.Model(model.inputs, signal * extending["Reversed"]()(keras.ops.sigmoid(gate)))
+    chosen = {row[0]: row[2] for row in tf_lrp.Analyzer(gated, "epsilon").rules()}
+    assert (chosen["signal"], chosen["gate"]) == ("Epsilon()", "Stop()")
 
 
 def test_layers_with_weights(extending):

@@ -218,7 +218,7 @@ def test_a_progress_bar_shows_when_asked_for(analyzer, x, capsys):
 
 
 def test_a_progress_bar_shows_on_long_runs(analyzer, x, capsys, monkeypatch):
-    monkeypatch.setattr("tf_lrp.explain.explainer._LONG_RUN", 0.0)
+    monkeypatch.setattr("tf_lrp.explain.batches.LONG_RUN", 0.0)
     analyzer.analyze(x)
     assert "3/3" in capsys.readouterr().out
 

@@ -10,6 +10,8 @@ from tf_lrp import methods, select
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.rules import AlphaBeta, Epsilon, Gamma, ZRule
 
+pytestmark = pytest.mark.eager
+
 
 def positive(model):
     rng = np.random.default_rng(0)

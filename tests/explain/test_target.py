@@ -187,7 +187,7 @@ def test_a_list_of_targets_comes_from_one_pass():
 
 
 def test_more_targets_than_are_laid_out_in_one_graph(monkeypatch):
-    monkeypatch.setattr("tf_lrp.explain.explainer._TARGETS_AT_ONCE", 2)
+    monkeypatch.setattr("tf_lrp.explain.batches.TARGETS_AT_ONCE", 2)
     targets, analyzer = [neuron(k, 3 - k) for k in range(3)], tf_lrp.Analyzer(DETECTOR, "epsilon")
     found = analyzer.analyze(X, targets)
     for k, target in enumerate(targets):
@@ -245,7 +245,7 @@ def test_lengths_that_are_free():
     inside = MASK[1:5, 1:5]
     expected = analyzer.analyze(X, (scores * inside[..., None] * np.eye(3)[1]).astype("float32"))
     np.testing.assert_allclose(analyzer.analyze(X, region(inside, 1)), expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="No such place"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="has no such index"):
         analyzer.analyze(X, neuron(4, 0, 0))
     with pytest.raises(tf.errors.InvalidArgumentError, match="another shape"):
         analyzer.analyze(X, region(MASK[:1, 2:3] | True, 1))  # would be broadcast

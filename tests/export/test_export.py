@@ -14,7 +14,7 @@ from small_models import convnet, pictures, randomize
 
 import tf_lrp
 from tf_lrp import select
-from tf_lrp.export import portable
+from tf_lrp.export import forward_only
 from tf_lrp.export.explicit import lower
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, WinnerTakesAll, WSquare, ZBox, ZPlus
 
@@ -294,7 +294,7 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
         with graph.as_default():
             return graph, inputs, results | {"relevance": tf.identity(1.01 * results["relevance"])}
 
-    monkeypatch.setattr(portable, "lower", wrong)
+    monkeypatch.setattr(forward_only, "lower", wrong)
     with pytest.raises(RuntimeError, match="LiteRT computes another 'relevance'"):
         tf_lrp.Analyzer(convnet(), "epsilon").export(tmp_path / "model.tflite", "litert")
     assert not list(tmp_path.iterdir())
@@ -303,7 +303,7 @@ def test_a_file_that_computes_something_else_is_not_kept(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"format": "onnxx"}, ValueError, "'saved_model', 'onnx', 'litert'"),
+        ({"format": "onnxx"}, ValueError, "'litert', 'onnx', 'saved_model'"),
         ({"labels": ["a"]}, ValueError, "5 neurons .* 1 labels"),
         ({"metadata": {"x": object()}}, TypeError, "JSON"),
         ({"layers": ["conv7"]}, ValueError, "no layer 'conv7'"),

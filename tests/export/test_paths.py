@@ -13,6 +13,7 @@ from test_export import MODELS, analyzer_of, inputs_of
 
 import tf_lrp
 from tf_lrp import model_zoo, presets, select, twins
+from tf_lrp.explain.passes import PassKind, pass_function
 from tf_lrp.rules import Epsilon, WinnerTakesAll
 from tf_lrp.twins import categories
 
@@ -48,7 +49,7 @@ def test_graphs_and_datasets(case):
 
 def test_without_any_graph(case):
     analyzer, _, x, targets, expected = case
-    explain, _ = analyzer._way("index", None, None, 0)
+    explain, _ = pass_function(analyzer, PassKind("index", None, None, 0))
     _, (relevance,) = explain([tf.constant(x)], tf.constant(targets[:, 0], tf.int32))
     assert_same(relevance, expected)
 

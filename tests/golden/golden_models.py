@@ -8,9 +8,11 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pytest
 
 FOLDER = Path(__file__).parent
-DTYPES = ("float64", "float32")
+#: Types of the compared maps: the formulas to the last digits, and what users run, in a graph.
+DTYPES = (pytest.param("float64", marks=pytest.mark.eager), "float32")
 
 
 @functools.cache

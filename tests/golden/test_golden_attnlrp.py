@@ -27,7 +27,7 @@ import tf_lrp
 
 KINDS = ("pre", "post", "llama")
 BUILDS = ("subclassed", "functional", "by hand")
-CASES = [*((build, "float64") for build in BUILDS), ("subclassed", "float32")]
+CASES = [*(pytest.param(build, "float64", marks=pytest.mark.eager) for build in BUILDS), ("subclassed", "float32")]
 PRESETS = ("attnlrp", "cp_lrp")
 STARTS = ("max", "c2")
 STEPS, FEATURES, HEADS, HIDDEN, CLASSES = 6, 16, 2, 32, 5
@@ -395,6 +395,7 @@ def test_relevance_without_biases(kind, preset, dtype, archive, shared_golden):
             np.testing.assert_array_less(np.abs(total - conserved), BOUND[dtype] * scale)
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("biases", [True, False])
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("kind", KINDS)
@@ -407,6 +408,7 @@ def test_relevance_equals_the_reference(kind, preset, biases, archive, shared_go
             assert golden_models.error(found, expected) <= REFERENCE_BOUND, (build, start)
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("kind", KINDS)
 def test_lxt_that_propagates_relevance_itself_is_near(kind, archive, shared_golden):
     """Its explicit variant differs by the epsilons in its denominators."""

@@ -11,7 +11,6 @@ import keras
 import numpy as np
 import pytest
 import sequence_reference
-from golden_models import DTYPES
 
 import tf_lrp
 from tf_lrp.rules import Epsilon
@@ -145,7 +144,7 @@ def test_scores(build, dtype, path):
             assert golden_models.error(np.asarray(m(x))[0], golden[f"{sentence}/scores"]) <= BOUND[dtype]
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_relevance(setting, dtype, path):
     """Of every dimension of every word, and of the words."""

@@ -90,6 +90,7 @@ def explain_module(case, dtype, rule):
     return analyzer.analyze(golden[f"{case}/x"], golden[f"{case}/R_in"])
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", RULES)
 @pytest.mark.parametrize("case", CASES)
@@ -125,6 +126,7 @@ UNIFIED = {
 }
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("method", UNIFIED)
 def test_unified_reaches_every_rule_at_inputs_that_are_not_negative(method, dtype):
@@ -132,6 +134,7 @@ def test_unified_reaches_every_rule_at_inputs_that_are_not_negative(method, dtyp
     golden_models.assert_agree(found, golden_models.load("toolbox_modules"), dtype, bound(dtype))
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("case", ["maxpool_2x2_s2_ties", "maxpool_3x3_s2_overlap"])
 def test_by_default_the_first_of_equals_takes_all(case):
     golden = golden_models.load("toolbox_modules")

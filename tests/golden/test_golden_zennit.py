@@ -204,6 +204,7 @@ def test_logits(net, dtype):
         assert golden_models.error(np.asarray(m(golden["x"].astype(dtype))), golden["logits"]) <= bound
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("net", LAYERS)
 def test_default_start_is_the_strongest_logit(net):
     golden = golden_models.load(f"zennit_{net}")
@@ -211,12 +212,14 @@ def test_default_start_is_the_strongest_logit(net):
     assert golden_models.error(found, golden["R/epsilon_plus/max"]) <= 1e-9
 
 
+@pytest.mark.eager
 def test_a_bare_plus_is_a_sum():
     golden = golden_models.load("zennit_resnet")
     found = tf_lrp.Analyzer(golden_models.zennit("resnet_plus", "float64"), "epsilon_plus").analyze(golden["x"])
     assert golden_models.error(found, golden["R/epsilon_plus/max"]) <= 1e-9
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("net", LAYERS)
 def test_w_square_leaves_the_bias_out_by_default(net):
     golden = golden_models.load(f"zennit_{net}")

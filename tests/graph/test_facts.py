@@ -15,7 +15,6 @@ from keras import ops
 import tf_lrp
 from tf_lrp import conservation, select
 from tf_lrp.graph import facts, quotients, signs, vanishing
-from tf_lrp.graph.activations import activation_name, is_relu, proven
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, ZBox, ZPlus, ZRule
 from tf_lrp.twins.base import NOTHING
 
@@ -292,36 +291,6 @@ def test_what_is_claimed_holds_and_changes_no_relevance(model, preset):
         np.testing.assert_array_less(np.abs(found - expected).max(axis=(1, 2, 3))[tells], 1e-6 * scale[tells] + 1e-12)
     else:
         assert not found.any()
-
-
-ACTIVATIONS = [
-    "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "hard_silu", "tanh", "hard_tanh",
-    "tanh_shrink", "softsign", "soft_shrink", "hard_shrink", "sigmoid", "hard_sigmoid", "sparse_sigmoid", "softplus",
-    "sparse_plus", "squareplus", "exponential", "linear",
-]  # fmt: skip
-
-
-def test_the_table_of_activations_holds():
-    x = np.concatenate([np.linspace(-30, 30, 4001), [0.0, -0.0, 1e-30, -1e-30, 1e-5, 700.0, -700.0]])
-    for dtype in ("float32", "float64"):
-        t = tf.constant(x, dtype)
-        layers = [keras.layers.Activation(name) for name in ACTIVATIONS]
-        layers += [
-            keras.layers.ReLU(threshold=1.0, max_value=2.0),
-            keras.layers.ReLU(max_value=0.5, negative_slope=0.5),
-            keras.layers.ELU(-1.0),
-        ]
-        for layer in layers:
-            function = layer.activation if isinstance(layer, keras.layers.Activation) else layer.call
-            y, holds = np.asarray(function(t)), proven(layer)
-            assert not holds.nonnegative or (y >= 0).all(), activation_name(layer)
-            assert not holds.keeps_nonnegative or (y[x >= 0] >= 0).all(), activation_name(layer)
-            assert not holds.zero_at_zero or (y[x == 0] == 0).all(), activation_name(layer)
-            assert not holds.zero_below_zero or (y[x <= 0] == 0).all(), activation_name(layer)
-    assert activation_name(keras.layers.Activation(relu)) == ""
-    assert is_relu(keras.layers.Activation(keras.layers.ReLU())) and not is_relu(
-        keras.layers.Activation(keras.layers.ReLU(max_value=0.5))
-    )
 
 
 def test_a_limit_within_an_activation_layer_is_kept():

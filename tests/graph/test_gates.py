@@ -6,7 +6,7 @@ import pytest
 from keras import ops
 
 import tf_lrp
-from tf_lrp.twins.identities import TRAINING_LAYERS, is_identity, only_in_training
+from tf_lrp.operations.routing_table import TRAINING_CLASSES, is_identity, only_in_training
 
 
 def rules_behind(between):
@@ -64,7 +64,7 @@ def test_x_times_a_function_of_x_is_an_activation_through_what_does_nothing():
 def test_the_table_of_what_does_nothing_is_true():
     x = np.random.default_rng(0).uniform(-300, 300, (2, 8, 8, 3)).astype("float32")
     checked = 0
-    for layer_class in TRAINING_LAYERS:
+    for layer_class in TRAINING_CLASSES:
         for arguments in ((), (0.1,), (0.1, 0.1), (4,)):
             try:
                 layer = layer_class(*arguments)
@@ -77,7 +77,7 @@ def test_the_table_of_what_does_nothing_is_true():
         how = {} if layer_class is keras.layers.ActivityRegularization else {"training": False}
         np.testing.assert_array_equal(layer(value, **how), value)
         checked += 1
-    assert checked == len(TRAINING_LAYERS)
+    assert checked == len(TRAINING_CLASSES)
     others = [
         keras.layers.ZeroPadding2D(1),
         keras.layers.Cropping2D(1),

@@ -12,10 +12,12 @@ from small_models import convnet, pictures, randomize
 import tf_lrp
 from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.canonize import describe_affine, fold_batchnorm, split_activation, split_separable, strip_softmax
-from tf_lrp.graph.facts import gather
-from tf_lrp.keras_compat import internals
+from tf_lrp.graph.facts import infer_facts
+from tf_lrp.keras_compat import keras_classes, models, tracing
 from tf_lrp.presets import as_preset
 from tf_lrp.rules import Epsilon
+
+pytestmark = pytest.mark.eager
 
 
 def names(graph):
@@ -99,7 +101,7 @@ def test_the_twin_computes_what_the_model_does(fold):
 
 def test_private_parts_of_keras_are_where_they_are_expected():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-    functional = internals.functional_of(model)
+    functional = models.functional_of(model)
     assert functional is not None, "Sequential._functional is gone"
     called = []
 
@@ -107,19 +109,19 @@ def test_private_parts_of_keras_are_where_they_are_expected():
         called.append(operation.name)
         return infer(operation, *args, **kwargs)
 
-    with internals.tracing(model, stand_in):
+    with tracing.tracing(model, stand_in):
         outputs = functional.call(keras.KerasTensor((None, 3)))
     assert called[-1] == model.layers[0].name, "layers no longer meet symbolic tensors in symbolic_call"
     assert keras.tree.flatten(outputs)[0].shape == (None, 2)
-    assert internals.takes(keras.layers.Dropout(0.5), "training"), "Layer._call_signature is gone"
+    assert models.takes(keras.layers.Dropout(0.5), "training"), "Layer._call_signature is gone"
     subclassed = Residual()
     subclassed(np.ones((2, 4)))
-    assert internals.built_shapes(subclassed) == (2, 4), "Layer._build_shapes_dict is gone"
+    assert models.built_shapes(subclassed) == (2, 4), "Layer._build_shapes_dict is gone"
     x = keras.Input((2,))
     for value, operation in (
-        (x + x, internals.Add),
-        (x - x, internals.Subtract),
-        (x * 2, internals.Multiply),
+        (x + x, keras_classes.Add),
+        (x - x, keras_classes.Subtract),
+        (x * 2, keras_classes.Multiply),
     ):
         assert isinstance(value._keras_history.operation, operation), "operators on KerasTensors changed their class"
 
@@ -264,7 +266,7 @@ def test_facts_know_signs_kinds_and_places():
     b = keras.layers.Activation("sigmoid", name="gate")(keras.layers.Conv2D(2, 1, name="one")(h))
     h = keras.layers.Concatenate(name="cat")([a, b])
     h = keras.layers.Dense(3, name="top")(keras.layers.GlobalAveragePooling2D(name="gap")(h))
-    facts = {f.name: f for f in gather(canonize(unroll(keras.Model(inputs, h))))}
+    facts = {f.name: f for f in infer_facts(canonize(unroll(keras.Model(inputs, h))))}
     assert [n for n, f in facts.items() if f.nonnegative] == ["pool", "pad", "one", "depthwise"]
     assert {n: f.index for n, f in facts.items() if f.index is not None} == {"first": 0, "one": 1, "depthwise": 2, "top": 3}
     assert facts["depthwise"].kinds == {"conv", "depthwise", "weights"}
@@ -280,7 +282,7 @@ def test_a_users_function_with_a_known_name_is_not_trusted():
 
     inputs = keras.Input((3,))
     model = keras.Model(inputs, keras.layers.Dense(2)(keras.layers.Activation(relu, name="own")(inputs)))
-    assert not gather(canonize(unroll(model)))[-1].nonnegative
+    assert not infer_facts(canonize(unroll(model)))[-1].nonnegative
 
 
 # -- layers without a rule ----------------------------------------------------------------------------------------------
@@ -433,7 +435,7 @@ def test_a_mask_is_not_dropped():
 
 
 def nonnegative_last(h):
-    return gather(canonize(unroll(keras.Model(h[0], keras.layers.Dense(2, name="last")(h[1])))))[-1].nonnegative
+    return infer_facts(canonize(unroll(keras.Model(h[0], keras.layers.Dense(2, name="last")(h[1])))))[-1].nonnegative
 
 
 def test_signs_are_only_claimed_where_they_are_certain():

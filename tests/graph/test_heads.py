@@ -12,6 +12,8 @@ from tf_lrp import methods, select
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.rules import Epsilon, Uniform
 
+pytestmark = pytest.mark.eager
+
 SIGMOID, SOFTMAX = keras.layers.Activation("sigmoid"), keras.layers.Softmax()
 MESSAGE = "A probability is explained"
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 import tf_lrp
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 
 
 def seeded(model, seed=0):
@@ -284,6 +284,7 @@ OPERATIONS = {
 }
 
 
+@pytest.mark.eager
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_functions_of_keras_ops(name):
     inputs = keras.Input((7, 6))
@@ -301,7 +302,7 @@ def test_the_error_says_which_function_of_a_call_is_at_fault():
     inputs = keras.Input((4,))
     with pytest.raises(tf_lrp.UnsupportedLayerError, match=r"at raw, .*no Keras operation"):
         tf_lrp.Analyzer(keras.Model(inputs, keras.layers.Dense(2)(Raw(name="raw")(inputs))), "z")
-    assert internals.functional_of(keras.Model(inputs, inputs * 1)) is not None
+    assert models.functional_of(keras.Model(inputs, inputs * 1)) is not None
 
 
 def test_mixed_precision_opens_in_full_precision():

@@ -56,7 +56,7 @@ def test_all_relevance_is_as_if_nothing_were_divided(rule, other, name, targets)
     with mock.patch.object(quotients, "gather", return_value=set()):
         plain = tf_lrp.Analyzer(MODEL, preset)
     assert not plain._rewritten.divided
-    found, layers = tf_lrp.Analyzer(MODEL, preset), list(plain._results)
+    found, layers = tf_lrp.Analyzer(MODEL, preset), list(plain.layer_outputs)
     selection = None if targets is None else np.tile(targets, (3, 1))
     expected = plain.analyze(X, selection, layers=layers)
     for key, relevance in found.analyze(X, selection, layers=layers).items():

@@ -129,7 +129,7 @@ def test_nothing_is_built_or_traced_again(tmp_path, monkeypatch):
     trained(model, x, callback, epochs=2)
     trained(model, x, callback, epochs=4, initial_epoch=2)  # fit goes on
     assert len(built) == 1
-    traces = [run.experimental_get_tracing_count() for run in callback.analyzer._runs.values()]
+    traces = [run.experimental_get_tracing_count() for run in callback.analyzer.compiled_passes.values()]
     assert traces == [1]
     assert list(scalars(tmp_path)["relevance/sum"]) == [0, 1, 2, 3]
     other = convnet()
@@ -143,10 +143,10 @@ def test_an_epoch_costs_one_pass(tmp_path, monkeypatch):
     callback = RelevanceCallback(x, tmp_path)
     callback.set_model(model)
     callback.log(0)
-    (compiled,) = callback.analyzer._runs.values()
+    (compiled,) = callback.analyzer.compiled_passes.values()
     passes = []
-    (key,) = callback.analyzer._runs
-    monkeypatch.setitem(callback.analyzer._runs, key, lambda *a: (passes.append(1), compiled(*a))[1])
+    (key,) = callback.analyzer.compiled_passes
+    monkeypatch.setitem(callback.analyzer.compiled_passes, key, lambda *a: (passes.append(1), compiled(*a))[1])
 
     def unexpected(*args, **kwargs):
         raise AssertionError("a pass of its own")

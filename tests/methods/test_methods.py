@@ -19,7 +19,7 @@ import tf_lrp
 from tf_lrp import methods as M
 from tf_lrp.methods import catalog
 
-pytestmark = pytest.mark.filterwarnings("ignore::tf_lrp.methods.MethodWarning")
+pytestmark = [pytest.mark.eager, pytest.mark.filterwarnings("ignore::tf_lrp.methods.MethodWarning")]
 
 
 def mlp(weights, dtype="float64"):
@@ -368,6 +368,7 @@ def test_patterns_by_loops_over_patches():
     np.testing.assert_allclose(method.patterns.arrays["dense"], expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
 
 
+@pytest.mark.compiled
 def test_patterns_are_streamed_saved_and_loaded(tmp_path):
     model, x = convnet(), pictures(12)
     method = M.PatternNet(model).fit(x)
@@ -464,6 +465,7 @@ def every(model, x):
         yield name, method
 
 
+@pytest.mark.compiled
 def test_every_method_behind_the_contract():
     model, x = convnet(activation="softmax"), pictures(5)
     targets = np.array([[0, 3], [1, 1], [4, 2], [2, 0], [3, 4]])
@@ -490,6 +492,7 @@ def test_every_method_behind_the_contract():
                 method.analyze(x, layers=["conv1"])
 
 
+@pytest.mark.compiled
 def test_exported_methods_run_without_this_library(tmp_path):
     model, x = convnet(), pictures(3)
     expected = {}
@@ -572,6 +575,7 @@ def test_quantus_asks_for_explanations():
     assert np.abs(again - found).max() > 1e-3
 
 
+@pytest.mark.compiled
 def test_a_metric_of_quantus_runs_on_our_relevance():
     quantus = pytest.importorskip("quantus")
     import tf_lrp.quantus

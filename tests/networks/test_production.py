@@ -7,11 +7,13 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from eagerly import eagerly
 from keras import layers
 from locations import TESTS
 from small_models import convnet, pictures, randomize
 
 import tf_lrp
+from tf_lrp.explain.passes import PassKind, pass_function
 
 PRESETS = [name for name in tf_lrp.presets.names() if name not in ("attnlrp", "cp_lrp")]
 
@@ -23,7 +25,8 @@ def assert_close(found, expected, tolerance):
 
 @pytest.mark.parametrize("preset", PRESETS)
 def test_xla_on_every_preset(preset):
-    expected = tf_lrp.Analyzer(convnet(), preset, jit_compile=False).analyze(pictures())
+    with eagerly():
+        expected = tf_lrp.Analyzer(convnet(), preset, jit_compile=False).analyze(pictures())
     assert_close(tf_lrp.Analyzer(convnet(), preset, jit_compile=True).analyze(pictures()), expected, 1e-5)
 
 
@@ -50,7 +53,7 @@ def test_no_retracing_for_batches_of_any_size():
     for samples in (3, 3, 1, 7):
         analyzer.analyze(pictures(samples))
         analyzer(pictures(samples))
-    (run,) = analyzer._runs.values()
+    (run,) = analyzer.compiled_passes.values()
     assert run.experimental_get_tracing_count() == 1
 
 
@@ -87,8 +90,8 @@ def test_many_targets_share_the_forward_pass():
         selection = np.tile(np.arange(targets), (2, 1))
         expected = np.stack([analyzer.analyze(pictures(2), k) for k in range(targets)], axis=1)
         assert_close(analyzer.analyze(pictures(2), selection), expected, 1e-6)
-        way, signature = analyzer._way("indices", targets, None, 0)
-        graph = tf.function(way, input_signature=signature).get_concrete_function().graph
+        function, signature = pass_function(analyzer, PassKind("indices", targets, None, 0))
+        graph = tf.function(function, input_signature=signature).get_concrete_function().graph
         kinds = [op.type for op in graph.get_operations() if op.outputs and _is_used(op)]
         counts[targets] = {kind: kinds.count(kind) for kind in ("Conv2D", "Conv2DBackpropInput")}
     assert counts[3]["Conv2D"] == counts[1]["Conv2D"]

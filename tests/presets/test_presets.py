@@ -9,7 +9,7 @@ from small_models import convnet, randomize
 import tf_lrp
 from tf_lrp import presets, select
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Pass, Unified, WinnerTakesAll, WSquare, ZBox, ZPlus, ZRule
 
 
@@ -25,7 +25,7 @@ def branching():
     return randomize(keras.Model([a, b], keras.layers.Dense(3, name="fc2")(h)))
 
 
-FACTS = {f.name: f for f in gather(canonize(unroll(branching())))}
+FACTS = {f.name: f for f in infer_facts(canonize(unroll(branching())))}
 
 
 def selected(selector):

@@ -12,11 +12,14 @@ import numpy as np
 import pytest
 import reference
 import tensorflow as tf
+from eagerly import eagerly
 from hypothesis import HealthCheck, Phase, given, settings
 
 import tf_lrp
 from tf_lrp import rules as library_rules
 from tf_lrp import select
+
+pytestmark = pytest.mark.eager
 
 layers = keras.layers
 TOLERANCE = 1e-9
@@ -297,7 +300,10 @@ def chain(input_shape, *chained, dtype="float64"):
 
 
 def analyze(model, rule, x, start):
-    return tf_lrp.Analyzer(model, preset=rule).analyze(x, neuron_selection=start)
+    """Relevance; in a graph where TensorFlow has no kernel without one: for gradients of grouped convolutions on a CPU."""
+    grouped = any(getattr(layer, "groups", 1) > 1 for layer in model.layers)
+    with eagerly(tf.config.functions_run_eagerly() and not grouped):
+        return tf_lrp.Analyzer(model, preset=rule).analyze(x, neuron_selection=start)
 
 
 def start_relevance(rng, model, batch):
@@ -307,6 +313,7 @@ def start_relevance(rng, model, batch):
 # --- The reference itself ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.compiled  # Keras's grouped convolutions are
 @pytest.mark.parametrize("family", [*FAMILIES, "average", "global_average"])
 @examples(40)
 @given(data=st.data(), seed=seeds)
@@ -781,17 +788,30 @@ def sequential(input_shape, chained):
     return keras.Sequential([keras.Input(input_shape, dtype="float64"), *chained])
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("name", reference.RULES)
-@examples(4)
-@given(data=st.data(), seed=seeds, batch=st.sampled_from([3, 1]))
-def test_network(name, network, data, seed, batch):
-    rule, rng = data.draw(rules(name)), np.random.default_rng(seed)
+def assert_network_agrees(network, rule, seed, batch):
+    rng = np.random.default_rng(seed)
     model = sequential(*NETWORKS[network](rng, use_bias=True))
     x = nice_inputs(rng, model.input_shape[1:], batch)
     start = start_relevance(rng, model, batch)
     expected = reference.relevances(reference.steps_of(model, rule.reference), x, start)[0]
     assert_close(analyze(model, z_at_pools_and_sums(rule), x, start), expected)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("name", reference.RULES)
+@examples(4)
+@given(data=st.data(), seed=seeds, batch=st.sampled_from([3, 1]))
+def test_network(name, network, data, seed, batch):
+    assert_network_agrees(network, data.draw(rules(name)), seed, batch)
+
+
+@pytest.mark.compiled
+@pytest.mark.parametrize("network", ["conv, max pooling", "conv, average pooling"])
+@pytest.mark.parametrize("name", reference.RULES)
+@examples(1)
+@given(data=st.data())
+def test_network_in_a_graph(name, network, data):
+    assert_network_agrees(network, data.draw(rules(name)), seed=22, batch=3)
 
 
 def alive(steps, x, start, name):
@@ -957,6 +977,7 @@ EXTREME_RULES = {
 }
 
 
+@pytest.mark.compiled  # graphs flush denormal numbers
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("name", EXTREME_RULES)
 def test_relevance_of_finite_inputs_is_finite(name, use_bias):

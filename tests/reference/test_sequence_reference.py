@@ -27,7 +27,10 @@ from tf_lrp import select
 
 TOLERANCE = 1e-9
 
-pytestmark = pytest.mark.filterwarnings("ignore:You are using a softmax over axis")  # of a single element
+pytestmark = [
+    pytest.mark.eager,
+    pytest.mark.filterwarnings("ignore:You are using a softmax over axis"),  # of a single element
+]
 
 #: Keras's layers with their type set.
 FLOAT64 = {"dtype": "float64"}
@@ -732,6 +735,7 @@ def test_recurrent_layer_with_a_mask_and_initial_states(cell, rules, arguments, 
     assert_agrees(model, rules[0], [x, mask, *initial], start, output, [of_x, None, *of_initial])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("cell", CELLS)
 def test_final_states_start_the_next_layer(cell):
     """An encoder and a decoder, whose outputs and states are all explained."""
@@ -819,6 +823,7 @@ def test_bidirectional(cell, rules, seed, size, whole, masked):
     assert_agrees(model, rules[0], x, start, output, [twin.relevance(x, start, mask)])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("cell", CELLS)
 def test_words_through_stacked_layers(cell):
     """Ids, of which 0 is padding, an embedding, two recurrent layers and a dense one, under Epsilon everywhere."""

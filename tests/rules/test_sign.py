@@ -10,6 +10,8 @@ import tf_lrp
 from tf_lrp import select
 from tf_lrp.rules import AlphaBeta, Epsilon, Sign, ZRule
 
+pytestmark = pytest.mark.eager
+
 
 def at_input(rule, above=None):
     return tf_lrp.Preset([(select.first(1), rule), (select.all(), above or Epsilon())])

@@ -19,7 +19,7 @@ from tf_lrp import presets, rules, select
 from tf_lrp.cli import app
 from tf_lrp.cli import tune as tune_command
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.tuning import METRICS, Data, Space, measure, metrics, search, tune
 from tf_lrp.tuning import data as tuning_data
 from tf_lrp.tuning import figure as tuning_figure
@@ -136,7 +136,7 @@ def test_every_point_is_a_preset_that_gives_each_layer_the_rule_of_its_segment(d
         assert preset.choose(facts).rule == rule, place
 
 
-FACTS = gather(canonize(unroll(network())))
+FACTS = infer_facts(canonize(unroll(network())))
 CONSERVING = Space(
     top={"epsilon": (1e-9, 1e-7), "z": ()}, upper={"gamma": (0.01, 10), "zplus": ()}, lower={"gamma": (0.1, 1), "zplus": ()},
     input_layers=(1, 3), lower_layers=(0, 3), low=-1.0, high=2.0,

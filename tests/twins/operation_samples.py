@@ -9,8 +9,8 @@ import numpy as np
 from keras import layers
 from keras import ops as O
 
-from tf_lrp.keras_compat import internals
-from tf_lrp.twins.identities import TRAINING_LAYERS
+from tf_lrp.operations.activation_table import ELEMENTWISE_CLASSES
+from tf_lrp.operations.routing_table import TRAINING_CLASSES
 
 
 @dataclass(frozen=True)
@@ -362,7 +362,7 @@ def _only_in_training(layer_class):
     raise TypeError(f"{layer_class.__name__} takes other arguments.")
 
 
-_OF_PICTURES = [c for c in TRAINING_LAYERS if not c.__name__.endswith(("1D", "3D"))]
+_OF_PICTURES = [c for c in TRAINING_CLASSES if not c.__name__.endswith(("1D", "3D"))]
 SAMPLES |= {f"layer {c.__name__}": _images(_only_in_training(c)) for c in _OF_PICTURES}
 SAMPLES |= {
     "layer SpatialDropout1D": Sample(((4, 3),), layers.SpatialDropout1D(0.2), 1),
@@ -380,6 +380,6 @@ SAMPLES |= {
     "nextafter": Sample(((4,),), lambda x: O.nextafter(x, np.float32(9))),
 }
 _BY_NAME = {name.replace("_", ""): name for name in SAMPLES}
-for _class in internals.ELEMENTWISE_FUNCTIONS:
+for _class in (c for c in ELEMENTWISE_CLASSES if not issubclass(c, layers.Layer)):
     if _class.__name__.lower() not in _BY_NAME:
         SAMPLES[_class.__name__] = Sample(((4,),), _class(), kind="fraction")

@@ -10,6 +10,8 @@ import tensorflow as tf
 import tf_lrp
 from tf_lrp import rules
 
+pytestmark = pytest.mark.eager
+
 WORDS = ["cat", "dog", "emu"]
 STRINGS = np.array([["cat", "dog", "cat"], ["dog", "", "yak"], ["emu", "emu", "emu"]], object)
 CODES = np.array([[1, 2, 1], [2, 0, 4], [3, 3, 3]])
@@ -160,6 +162,7 @@ def test_a_layer_called_by_keyword():
 TEXTS = np.array([["Cat, dog! cat"], ["a dog"], ["emu"]], object)
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("shape", [(1,), ()], ids=["(N, 1)", "(N,)"])
 @pytest.mark.parametrize("length", [4, None])
 def test_texts_that_are_embedded(shape, length):
@@ -192,6 +195,7 @@ def test_texts_as_vectors(options):
     np.testing.assert_allclose(maps["input"][:, 0], expected.sum(1), atol=2e-6)
 
 
+@pytest.mark.compiled
 def test_shapes_that_keras_does_not_tell():
     words = keras.Input((3,), dtype="string")
     model = keras.Model(words, keras.layers.Dense(2)(keras.layers.Hashing(7, output_mode="one_hot")(words)))
@@ -301,6 +305,7 @@ def test_inner_layers_targets_and_books(analyzer, model, x):
     assert not any("entries" in row[0] for row in analyzer.rules())
 
 
+@pytest.mark.compiled
 def test_pipelines_and_layers(analyzer, x):
     expected = analyzer.analyze(x)
     batches = list(tf.data.Dataset.from_tensor_slices(x).batch(2).map(analyzer))
@@ -311,6 +316,7 @@ def test_pipelines_and_layers(analyzer, x):
     np.testing.assert_allclose(as_layer["text"], expected["text"], atol=1e-6)
 
 
+@pytest.mark.compiled
 def test_a_saved_model_looks_strings_up(analyzer, x, tmp_path):
     expected = analyzer.analyze(x, layers=["tokens"])
     analyzer.export(tmp_path / "saved", layers=["tokens"])
@@ -500,6 +506,7 @@ def test_no_warning_where_relevance_arrives_or_was_stopped(recwarn):
 # ---- a whole feature space -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.compiled
 def test_a_feature_space():
     space = keras.utils.FeatureSpace
     features = space(

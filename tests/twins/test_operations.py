@@ -8,6 +8,8 @@ from keras import layers, ops
 
 import tf_lrp
 
+pytestmark = pytest.mark.eager
+
 
 def numbers(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape).astype("float32")
@@ -201,9 +203,13 @@ WRITTEN_OUT = {
 }  # fmt: skip
 #: Those that Keras cannot run in a layer whose shapes it infers.
 FUNCTIONAL = ("average", "associative_scan", "is in")
+#: Those that a graph has operations of its own for.
+CONTROL_FLOW = ("map", "vectorized_map", "scan", "associative_scan", "fori_loop", "cond", "cond, known", "switch")
 
 
-@pytest.mark.parametrize("name", WRITTEN_OUT)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.compiled) if name in CONTROL_FLOW else name for name in WRITTEN_OUT]
+)
 def test_a_function_is_explained_as_what_it_is_written_out(name):
     function, written_out = WRITTEN_OUT[name]
     x = numbers(3, 4, 6, seed=4)
@@ -294,7 +300,7 @@ LINEAR = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("name", LINEAR)
+@pytest.mark.parametrize("name", [pytest.param("fold", marks=pytest.mark.compiled), *(n for n in LINEAR if n != "fold")])
 def test_a_linear_function_shares_by_contribution(name):
     function, matrix, *outputs = LINEAR[name]
     matrix = matrix_of(function, 6, *outputs) if matrix is None else matrix
@@ -474,6 +480,7 @@ DRAWS = {
 }
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("name", DRAWS)
 def test_noise_is_a_constant_and_the_model_stays_as_it_was(name):
     inputs = keras.Input((4,))
@@ -573,6 +580,7 @@ def refusal(layer, shape=(6,)):
     return str(caught.value)
 
 
+@pytest.mark.compiled  # so that the line of a layer's call is in the traceback
 def test_messages_name_what_failed_and_offer_what_is_open():
     raw = refusal(Raw())
     assert "tf.* functions" in raw and "return tf.nn.relu(tf.matmul(x" in raw and "Pass()" not in raw

@@ -11,6 +11,8 @@ from small_models import randomize
 import tf_lrp
 from tf_lrp import rules, select
 
+pytestmark = pytest.mark.eager
+
 
 class Opaque(keras.layers.Layer):
     """x W + b, written with TensorFlow, so that it cannot be opened."""

@@ -8,6 +8,8 @@ from keras import ops
 import tf_lrp
 from tf_lrp import rules, select
 
+pytestmark = pytest.mark.eager
+
 
 def numbers(*shape, seed=0):
     return np.random.default_rng(seed).normal(size=shape)

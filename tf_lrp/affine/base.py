@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp.keras_compat.keras_classes import nearest_class
 from tf_lrp.rules import Rule
 
 _AFFINE_OF_LAYER: dict[type, type[Affine]] = {}
@@ -25,11 +26,15 @@ class Affine:
         kinds: what selectors can call it ("conv", "pooling" ...).
         default_rule: the rule it has unless a preset addresses it; None for layers with weights, which presets must
             cover.
+        keeps_nonnegative: whether no output is negative where no input, and no array among the arguments, is.
+        is_arithmetic: whether it has no weights and measures nothing new: what it makes of probabilities are no scores.
         layers: the Keras layers whose variables it reads.
     """
 
     kinds: frozenset[str] = frozenset()
     default_rule: Rule | None = None
+    keeps_nonnegative = False
+    is_arithmetic = False
 
     def __init__(self, layer, call=None):
         """Describes ``layer`` as it is called in the `Call`."""
@@ -49,6 +54,10 @@ class Affine:
     def activation(self):
         """The activation that the layer applies to z itself, or None."""
         return getattr(self.layer, "activation", None)
+
+    def is_nonnegative(self, call, known):
+        """Whether no output can be negative in a `Call`; ``known`` is a function of an operand: whether it cannot be."""
+        return self.keeps_nonnegative and all(map(known, call.operands))
 
     def check(self, rule):
         """Raises ValueError, with a clause that says why, if the rule does not make sense here."""
@@ -86,7 +95,7 @@ class Affine:
         entries = kernel.shape.num_elements()
         return math.inf if entries is None else entries
 
-    def spread(self, inputs, kernel, leftover):
+    def distribute_evenly(self, inputs, kernel, leftover):
         """Relevance of the outputs shared evenly among the inputs of each: a list shaped like ``inputs``."""
         everywhere = tf.ones_like(kernel)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -145,20 +154,6 @@ def affine_for(*layer_classes):
     return register
 
 
-def registered(table, layer):
-    """The entry of the nearest base class in ``table``, provided that the layer's class kept that base's ``call``.
-
-    A subclass that overrides ``call`` (or ``convolution_op`` or ``_merge_function``, which Keras offers for overriding) may
-    compute anything.
-    """
-    for base in type(layer).__mro__:
-        if base in table:
-            hooks = ("call", "convolution_op", "_merge_function")
-            kept = all(getattr(type(layer), h, None) is getattr(base, h, None) for h in hooks)
-            return table[base] if kept else None
-    return None
-
-
 @dataclass(frozen=True)
 class Call:
     """What an operation is called on.
@@ -176,6 +171,12 @@ class Call:
         return [leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, keras.KerasTensor)]
 
     @property
+    def operands(self):
+        """All arguments but names and None: tensors, arrays, numbers."""
+        leaves = tree.flatten((self.args, self.kwargs))
+        return [leaf for leaf in leaves if leaf is not None and not isinstance(leaf, str)]
+
+    @property
     def arrays(self):
         """Operands with values of their own: variables, tensors, arrays."""
         leaves = tree.flatten((self.args, self.kwargs))
@@ -189,7 +190,7 @@ def describe(operation, args, kwargs):
         operation: a Keras layer or operation.
         args, kwargs: what it is called on, with KerasTensors for tensors.
     """
-    affine_class = registered(_AFFINE_OF_LAYER, operation)
+    affine_class = nearest_class(_AFFINE_OF_LAYER, operation)
     call = Call(args, kwargs)
     if affine_class is None or not affine_class.describes(operation, call):
         return None

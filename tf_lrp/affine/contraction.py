@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.convolution import transposed_convolution
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.keras_compat.graph_safe import call_of
 
 
@@ -46,19 +46,21 @@ class Contraction(Affine):
         return call_of(self.layer)(*args, **kwargs)
 
 
-@affine_for(*internals.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
+@affine_for(*keras_classes.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
 class Product(Contraction):
     """Matrix products."""
 
+    keeps_nonnegative = True
 
-@affine_for(*internals.operation_classes("Conv"))
+
+@affine_for(*keras_classes.operation_classes("Conv"))
 class ConvolutionFunction(Contraction):
     """keras.ops.conv"""
 
     kinds = frozenset({"conv", "weights"})
 
 
-@affine_for(*internals.operation_classes("ConvTranspose"))
+@affine_for(*keras_classes.operation_classes("ConvTranspose"))
 class TransposedFunction(ConvolutionFunction):
     """keras.ops.conv_transpose"""
 
@@ -66,7 +68,7 @@ class TransposedFunction(ConvolutionFunction):
         return transposed_convolution(inputs, kernel, self.layer)
 
 
-@affine_for(*internals.operation_classes("DepthwiseConv"))
+@affine_for(*keras_classes.operation_classes("DepthwiseConv"))
 class DepthwiseFunction(Contraction):
     """keras.ops.depthwise_conv"""
 

@@ -7,7 +7,7 @@ import tensorflow as tf
 from keras import ops
 
 from tf_lrp.affine.base import Affine, Weighted, affine_for
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 
 
 @affine_for(keras.layers.Dense)
@@ -47,7 +47,7 @@ class EinsumDense(Affine):
         return ops.einsum(self.layer.equation, x, kernel)
 
 
-@affine_for(*internals.layer_classes("ReversibleEmbedding"))
+@affine_for(*keras_classes.layer_classes("ReversibleEmbedding"))
 class Unembedding(Affine):
     """A reversible embedding run in reverse: scores of tokens, z = x E^T."""
 

@@ -66,6 +66,7 @@ class Normalization(ScaleShift):
 
     kinds = frozenset({"rescaling"})
     default_rule = Pass()
+    is_arithmetic = True
 
     def scale_and_shift(self, dtype):
         layer = self.layer
@@ -80,6 +81,7 @@ class Rescaling(ScaleShift):
 
     kinds = frozenset({"rescaling"})
     default_rule = Pass()
+    is_arithmetic = True
 
     def scale_and_shift(self, dtype):
         # Keras rounds Python numbers to float32 on the way to float64, and so what is explained has them rounded, too.

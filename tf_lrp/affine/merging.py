@@ -10,7 +10,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_lrp.affine.base import Affine, affine_for
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import ZRule
 
 
@@ -29,6 +29,8 @@ class Sum(Affine):
     """z = sum_k kernel_k x_k + learned constant, for inputs that broadcast against each other."""
 
     default_rule = ZRule()
+    keeps_nonnegative = True
+    is_arithmetic = True
 
     @classmethod
     def describes(cls, operation, call):
@@ -57,18 +59,19 @@ class Sum(Affine):
         return functools.reduce(operator.add, [kernel[k] * x for k, x in enumerate(inputs)])
 
 
-@affine_for(layers.Add, internals.Add)
+@affine_for(layers.Add, keras_classes.Add)
 class Add(Sum):
     """z = x_0 + x_1 + ..."""
 
     kinds = frozenset({"merge", "add"})
 
 
-@affine_for(layers.Subtract, internals.Subtract)
+@affine_for(layers.Subtract, keras_classes.Subtract)
 class Subtract(Sum):
     """z = x_0 - x_1"""
 
     kinds = frozenset({"merge", "subtract"})
+    keeps_nonnegative = False
 
     def weights(self):
         return [-1.0] if self.constant_first else [1.0, -1.0][: self.count]

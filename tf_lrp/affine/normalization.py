@@ -9,7 +9,7 @@ import keras
 import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import ZRule
 
 
@@ -53,7 +53,7 @@ class LayerNormalization(SampleNormalization):
         return kernel * (x - tf.reduce_mean(x, self._axes(x), keepdims=True))
 
 
-@affine_for(*internals.operation_classes("LayerNorm"))
+@affine_for(*keras_classes.operation_classes("LayerNorm"))
 class LayerNormalizationFunction(LayerNormalization):
     """keras.ops.layer_normalization, whose gamma and beta are arguments."""
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tf_lrp.affine.base import Affine, affine_for
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import ZRule
 
 
@@ -14,6 +14,8 @@ class Average(Affine):
     """z = kernel * average(x), for a layer that is linear itself."""
 
     default_rule = ZRule()
+    keeps_nonnegative = True
+    is_arithmetic = True
 
     @classmethod
     def describes(cls, operation, call):
@@ -29,8 +31,8 @@ class Average(Affine):
 
 @affine_for(
     layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
-    *internals.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
-    *internals.operation_classes("AveragePool", "Mean"),
+    *keras_classes.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
+    *keras_classes.operation_classes("AveragePool", "Mean"),
 )  # fmt: skip
 class AveragePooling(Average):
     """The mean of each window; at padded borders the mean of what lies inside."""
@@ -45,24 +47,30 @@ class GlobalAveragePooling(Average):
     kinds = frozenset({"pooling", "average_pooling", "global_pooling"})
 
 
-@affine_for(*internals.operation_classes("Sum", "Cumsum", "Trace"))
+@affine_for(*keras_classes.operation_classes("Sum", "Cumsum", "Trace"))
 class AxisSum(Average):
     """The sum along axes."""
 
     kinds = frozenset({"merge", "add"})
 
 
-@affine_for(layers.UpSampling2D, layers.Resizing, *internals.operation_classes("Resize"))
+@affine_for(layers.UpSampling2D, layers.Resizing, *keras_classes.operation_classes("Resize"))
 class Interpolation(Average):
     """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 
     kinds = frozenset({"resampling"})
+    is_arithmetic = False
 
     @classmethod
     def describes(cls, operation, call):
         if operation.interpolation == "area" and not cls._is_separable(operation, call.inputs[0].shape):
             return False  # TensorFlow has no gradient of it
         return operation.interpolation != "nearest"
+
+    def is_nonnegative(self, call, known):
+        # The cubic and the Lanczos kernels have negative lobes.
+        filled = getattr(self.layer, "fill_value", 0)
+        return self.layer.interpolation == "bilinear" and known(filled) and super().is_nonnegative(call, known)
 
     def bias(self, inputs, kernel):
         """What the borders are filled with that keep the aspect ratio."""

@@ -55,7 +55,7 @@ class State(Sum):
 
     kinds = frozenset({"merge", "add", "recurrent"})
 
-    def spread(self, inputs, kernel, leftover):
+    def distribute_evenly(self, inputs, kernel, leftover):
         units = inputs[0].shape[-1] * len(inputs)
         each = tf.reduce_sum(leftover, axis=-1, keepdims=True) / units
         return [tf.broadcast_to(each, tf.shape(x)) for x in inputs]

@@ -14,7 +14,7 @@ from keras import tree
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.contraction import Product
 from tf_lrp.affine.elementwise import BatchNormalization
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes, lengths
 from tf_lrp.keras_compat.operations import ComplexPart
 from tf_lrp.rules import Rule, ZRule, identity
 
@@ -31,7 +31,7 @@ _LINEAR_IN = {
         "inputs": ("MapCoordinates",),
         "b": ("Solve", "SolveTriangular", "Lstsq"),
     }.items()
-    for operation_class in internals.operation_classes(*names)
+    for operation_class in keras_classes.operation_classes(*names)
 }  # fmt: skip
 
 
@@ -67,7 +67,7 @@ class Transform(Affine):
 
     def check(self, rule):
         by_contribution = type(rule).terms is Rule.terms or all(
-            term.parts == ((identity, identity),) and not term.spread for term in rule.terms(nonnegative=False)
+            term.parts == ((identity, identity),) and not term.bias_factor for term in rule.terms(nonnegative=False)
         )
         if not by_contribution:
             raise ValueError(
@@ -114,7 +114,7 @@ class FourierPart(Transform):
         return call.inputs
 
 
-@affine_for(internals.SizedSum)
+@affine_for(lengths.SizedSum)
 class SumToSize(Transform):
     """A sum over segments, or scattered values, where the length of the result is known when the graph runs."""
 
@@ -126,7 +126,7 @@ class SumToSize(Transform):
         return [given[operand]] if isinstance(given[operand], keras.KerasTensor) else []
 
 
-@affine_for(*internals.operation_classes("ScatterUpdate"))
+@affine_for(*keras_classes.operation_classes("ScatterUpdate"))
 class ScatterAdd(Transform):
     """Values added to entries of a tensor, by keras.ops.scatter_update(reduction="add")."""
 
@@ -140,12 +140,19 @@ class ScatterAdd(Transform):
         return [t for t in (given["inputs"], given["updates"]) if isinstance(t, keras.KerasTensor)]
 
 
-@affine_for(*internals.operation_classes("Vdot", "Cross", "Correlate"))
+@affine_for(*keras_classes.operation_classes("Vdot", "Correlate"))
 class ProductFunction(Product):
     """Products with an array of weights that are linear in both."""
 
 
-@affine_for(*internals.operation_classes("BatchNorm"))
+@affine_for(*keras_classes.operation_classes("Cross"))
+class CrossFunction(Product):
+    """x_1 y_2 - x_2 y_1, for each pair of axes."""
+
+    keeps_nonnegative = False
+
+
+@affine_for(*keras_classes.operation_classes("BatchNorm"))
 class BatchNormalizationFunction(BatchNormalization):
     """keras.ops.batch_normalization, whose statistics are arguments."""
 

@@ -1,4 +1,4 @@
-"""The command line, `tf-lrp`: explain pictures, list the presets, draw the demo.
+"""The command line, `tf-lrp`: one command a file.
 
 TensorFlow is imported by the commands that need it, so that `--help` answers at once.
 """
@@ -9,10 +9,10 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli import evaluate, explain, export, listing, report, tune  # each adds its commands to the app
+from tf_lrp.cli import demo, evaluate, explain, export, methods, presets, report, tune  # each adds its command to the app
 from tf_lrp.cli.terminal import app
 
-__all__ = ["app", "evaluate", "explain", "export", "listing", "report", "tune"]
+__all__ = ["app", "demo", "evaluate", "explain", "export", "methods", "presets", "report", "tune"]
 
 
 def _version(wanted: bool):

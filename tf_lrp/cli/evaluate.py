@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, check_folder, opened
-from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.preset_option import preset_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
     Debug,

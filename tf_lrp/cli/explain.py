@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tf_lrp.cli.options import BatchSize, ClassNames, Size, check_folder
-from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.preset_option import preset_of
 from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import (
     SOME_FAILED,
@@ -145,8 +145,9 @@ def explain(
     with errors_end_the_command(debug):
         import_tensorflow()
         from tf_lrp import heatmap
-        from tf_lrp.vision import classifier
+        from tf_lrp.vision import class_names, classifier
         from tf_lrp.vision.images import Results, TooManyPixelsError, UnreadablePictureError, fit, read
+        from tf_lrp.vision.picture_explainer import PictureExplainer, TargetExplainer
 
         check_folder(out)
 
@@ -158,10 +159,10 @@ def explain(
             raise ValueError("--target and --classes are for classifiers; --neuron or --region says what is explained instead.")
         network = classifier.load(model, weights, classes, preprocess, size, structured)
         wanted, label = target_of(neuron, region, channel, reduce, network.model, network.size)
-        if wanted is None:
-            explainer = classifier.PictureExplainer(network, chosen, classifier.target(target, network.classes), layer or ())
+        if wanted is None and network.classes is not None:
+            explainer = PictureExplainer(network, chosen, class_names.target(target, network.classes), layer or ())
         else:
-            explainer = classifier.TargetExplainer(network, chosen, wanted, label, layer or ())
+            explainer = TargetExplainer(network, chosen, wanted, label, layer or ())
         output = _Output(explainer, Results(out), preset_label, colours)
 
     console, failed, done, files = console_of(), 0, 0, 0
@@ -197,8 +198,8 @@ class _Output:
     """What one call of `explain` writes and prints.
 
     Args:
-        explainer: `classifier.PictureExplainer`.
-        results: `pictures.Results`.
+        explainer: `PictureExplainer`.
+        results: `images.Results`.
         preset_label: the preset in the names of the files.
         colours: arguments of `heatmap.to_rgb`.
     """

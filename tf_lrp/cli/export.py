@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.preset_option import preset_of
 from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
 
@@ -70,12 +70,12 @@ def export(
     with errors_end_the_command(debug):
         import_tensorflow()
         from tf_lrp.analyzer import Analyzer
-        from tf_lrp.vision import classifier
+        from tf_lrp.vision import class_names, classifier
 
         chosen, _ = preset_of(preset)
         network, names = classifier.load_model(model, weights)
         if classes is not None:
-            names = classifier.read_class_names(classes)
+            names = class_names.read_class_names(classes)
         sides = [size if side is None else side for side in network.inputs[0].shape[1:3]]
         wanted, _ = target_of(neuron, region, channel, reduce, network, sides)
         built = network.inputs[0].shape[1:]

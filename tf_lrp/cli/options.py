@@ -64,11 +64,12 @@ def check_folder(path):
 def opened(model, data, weights, classes, preprocess, size):
     """(`classifier.Classifier`, `datasets.Dataset`): the network takes pictures of the size that the data have or are given."""
     from tf_lrp.evaluation.datasets import open_dataset
-    from tf_lrp.vision import classifier
+    from tf_lrp.vision import class_names, classifier
 
     kind = data.partition(":")[0]
     if size is None and kind in ("mosaic", "shapes"):  # pictures that are not resized
         size = next(iter(open_dataset(data))).read().shape[:2]
     network = classifier.load(model, weights, classes, preprocess, size)
-    named = kind in ("imagenet", "voc", "coco")
-    return network, open_dataset(data, classifier.class_index(network.classes, classes) if named else None)
+    if network.classes is None or kind not in ("imagenet", "voc", "coco"):
+        return network, open_dataset(data)
+    return network, open_dataset(data, class_names.class_index(network.classes, classes))

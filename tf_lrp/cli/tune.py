@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from tf_lrp.cli.options import BatchSize, ClassNames, Data, Model, Preprocess, Size, Weights, check_folder, opened
-from tf_lrp.cli.preset import preset_of
+from tf_lrp.cli.preset_option import preset_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
 
 

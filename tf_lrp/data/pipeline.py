@@ -31,7 +31,7 @@ class Recipe:
 
 def recipe_of(dataset):
     """The `Recipe` of a dataset that `explain` returned, None for any other."""
-    return getattr(dataset, "_tf_lrp_recipe", None)
+    return getattr(dataset, "tf_lrp_recipe", None)
 
 
 def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=None, num_parallel_calls=2):
@@ -96,7 +96,7 @@ def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=Non
         }
 
     explained = dataset.map(function, num_parallel_calls=num_parallel_calls, deterministic=True).prefetch(1)
-    explained._tf_lrp_recipe = Recipe(dataset, function, settings)
+    explained.tf_lrp_recipe = Recipe(dataset, function, settings)
     return explained
 
 
@@ -126,7 +126,7 @@ def _chooser(selection, analyzer, output):
     if callable(selection):
         return tf.function(selection)
     if isinstance(selection, str) and selection == "labels":
-        shape = tuple(analyzer.twin.outputs[analyzer._target(output)].shape)
+        shape = tuple(analyzer.twin.outputs[analyzer.output_position(output)].shape)
         if len(shape) != 2 or shape[1] in (None, 1):
             raise ValueError(
                 f'neuron_selection="labels" needs an output (N, C) of C > 1 classes; it has the shape {shape}. Explain '
@@ -134,10 +134,8 @@ def _chooser(selection, analyzer, output):
             )
         return lambda x, *rest: _label_index(rest, shape[1])
     if neurons.is_target(selection):
-        explained = analyzer.twin.outputs[analyzer._target(output)]
-        neurons.check(
-            selection, 1, explained.shape, explained.dtype
-        )  # the target is the same for all samples, so one is enough to check it
+        explained = analyzer.twin.outputs[analyzer.output_position(output)]
+        neurons.check(selection, 1, explained.shape, explained.dtype)  # the same target for all samples: one is enough
         return lambda *element: selection
     if selection is None or isinstance(selection, str) or np.ndim(selection) == 0:
         return lambda *element: selection
@@ -184,4 +182,4 @@ def _label_index(rest, neurons):
 def _described(selection):
     if callable(selection):
         return f"function {getattr(selection, '__qualname__', type(selection).__name__)}"
-    return neurons.described(selection)
+    return neurons.describe(selection)

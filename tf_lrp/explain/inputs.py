@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 import numpy as np
 import tensorflow as tf
 from keras import tree
+from numpy.typing import ArrayLike
+
+#: What `tf_lrp.Analyzer.analyze` takes as ``x``.
+ModelInput = ArrayLike | Sequence[ArrayLike] | Mapping[str, ArrayLike]
 
 
 class InputSpec:
@@ -112,7 +118,7 @@ class InputSpec:
             )
         return array
 
-    def tensors_of(self, leaves):
+    def convert(self, leaves):
         """Flat inputs as tensors of the twin's types, unchecked but for their rank."""
         converted = []
         for leaf, tensor in zip(leaves, self.tensors, strict=True):

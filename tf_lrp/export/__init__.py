@@ -1,40 +1,52 @@
-"""Explanations that run without this library: as a SavedModel, in onnxruntime, on phones."""
+"""Explanations that run without this library: as a SavedModel, in onnxruntime, on phones.
+
+A format is one class in one file, see `ExportTarget`.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from tf_lrp.export import portable, saved_model
-from tf_lrp.export.description import describe, input_names
+from tf_lrp.export import litert, onnx, saved_model  # each registers its target
+from tf_lrp.export.registry import FORMATS, ExportRequest, ExportTarget, register_target
 
-FORMATS = ("saved_model", "onnx", "litert")
+if TYPE_CHECKING:
+    from tf_lrp.explain.explainer import Explainer
+
+__all__ = ["FORMATS", "ExportRequest", "ExportTarget", "export", "litert", "onnx", "register_target", "saved_model"]
 
 
 def export(
-    analyzer,
-    path,
-    format="saved_model",
+    analyzer: Explainer,
+    path: str | os.PathLike[str],
+    format: str = "saved_model",
     *,
-    layers=None,
-    output=None,
-    neuron_selection=None,
-    labels=None,
-    metadata=None,
-    selecting=False,
-    batch_size=1,
-    input_shape=None,
-    overwrite=False,
-):
+    layers: str | Sequence[str] | None = None,
+    output: str | int | None = None,
+    neuron_selection: Any = None,
+    labels: Sequence[str] | None = None,
+    metadata: Any = None,
+    selecting: bool = False,
+    batch_size: int = 1,
+    input_shape: Sequence | None = None,
+    overwrite: bool = False,
+) -> Path:
     """Writes an analyzer's explanation; see `tf_lrp.Analyzer.export`."""
+    from tf_lrp.export.description import describe, input_names  # imported here: they import TensorFlow
+
     if format not in FORMATS:
         raise ValueError(f"format is one of {', '.join(map(repr, FORMATS))}; got {format!r}.")
     if selecting and neuron_selection is not None:
-        raise ValueError("A file has its target fixed, neuron_selection=, or as an input of its own, selecting=True; got both.")
-    path = Path(path)
-    _check_free(path, format, overwrite)
+        raise ValueError(
+            "The explained neuron is either fixed, neuron_selection=, or an input of the file, selecting=True; got both."
+        )
+    path, target = Path(path), FORMATS[format]
+    _check_free(path, target, overwrite)
     layers = (layers,) if isinstance(layers, str) else layers
     description = describe(
         analyzer,
@@ -45,24 +57,11 @@ def export(
         labels=labels,
         metadata=metadata,
     )
-    explained = {"layers": layers, "output": output, "neuron_selection": neuron_selection}
+    request = ExportRequest(analyzer, description, layers, output, neuron_selection, labels, selecting, batch_size, input_shape)
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Written beside its place and moved there when it is whole and has been checked.
+    # Written beside its destination, and moved there once it is complete and has been checked.
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        made = Path(folder) / path.name
-        if format == "saved_model":
-            saved_model.write(analyzer, made, description, **explained, labels=labels)
-        else:
-            write = portable.write_onnx if format == "onnx" else portable.write_litert
-            write(
-                analyzer,
-                made,
-                description,
-                **explained,
-                selecting=selecting,
-                batch_size=batch_size,
-                input_shape=input_shape,
-            )
+        target.write(request, Path(folder) / path.name)
         if path.is_dir():
             shutil.rmtree(path)
         for file in sorted(Path(folder).iterdir()):
@@ -70,13 +69,10 @@ def export(
     return path
 
 
-def _check_free(path, format, overwrite):
+def _check_free(path, target, overwrite):
     if not path.exists() or (path.is_dir() and not any(path.iterdir())):
         return
-    is_saved_model = path.is_dir() and (path / "saved_model.pb").exists() and (path / "assets" / "tf_lrp.json").exists()
-    ours = is_saved_model if format == "saved_model" else path.is_file()
-    if overwrite and ours:
-        return
-    if overwrite:
+    if not overwrite:
+        raise FileExistsError(f"{path} exists: choose another place, or allow an earlier export to be replaced (overwrite).")
+    if not target.is_export(path):
         raise FileExistsError(f"{path} is no earlier export in this format, and is left alone: choose another place.")
-    raise FileExistsError(f"{path} exists: choose another place, or allow an earlier export to be replaced (overwrite).")

@@ -32,7 +32,7 @@ def describe(analyzer, *, names, layers, output, neuron_selection, labels, metad
     """
     from tf_lrp import __version__
 
-    explained = analyzer.twin.outputs[analyzer._target(output)]
+    explained = analyzer.twin.outputs[analyzer.output_position(output)]
     if labels is not None:
         labels = [str(label) for label in labels]
         count = explained.shape[-1]
@@ -46,7 +46,7 @@ def describe(analyzer, *, names, layers, output, neuron_selection, labels, metad
         },
         "output": {"shape": list(explained.shape), "dtype": str(explained.dtype)},
         "layers": list(layers or ()),
-        "neuron_selection": "max_activation" if neuron_selection is None else neurons.described(neuron_selection),
+        "neuron_selection": "max_activation" if neuron_selection is None else neurons.describe(neuron_selection),
         **analyzer.configuration(),
         "labels": labels,
         "metadata": metadata,
@@ -62,7 +62,7 @@ def describe(analyzer, *, names, layers, output, neuron_selection, labels, metad
 def input_names(analyzer):
     """The inputs' Keras names as identifiers, each once."""
     found = []
-    for name in analyzer._inputs.names:
+    for name in analyzer.input_spec.names:
         name = re.sub(r"\W", "_", name)
         name = f"x_{name}" if not name or name[0].isdigit() or name in RESERVED else name
         while name in found:

@@ -6,6 +6,8 @@ same numbers with padding, slicing, comparison and forward convolutions. Shapes 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.python.framework.function_def_to_graph import function_def_to_graph
@@ -78,7 +80,7 @@ def _explicit(*types):
 # -- moving values ----------------------------------------------------------------------------------------------------
 
 
-def _shape(t):
+def _shape(t) -> Any:
     if not t.shape.is_fully_defined():
         raise ValueError(f"{t.name} has the shape {t.shape}: this format needs all lengths to be known.")
     return t.shape.as_list()
@@ -110,7 +112,7 @@ def _leading(length, outputs, taps, stride, padding):
     return max(0, (outputs - 1) * stride + taps - length) // 2 if padding == "SAME" else 0
 
 
-def _attribute(op, name):
+def _attribute(op, name) -> Any:
     value = op.get_attr(name)
     return value.decode() if isinstance(value, bytes) else value
 
@@ -218,7 +220,7 @@ def _transposed(op, _, kernel, relevance):
     groups = shape[3] // _shape(kernel)[2]
     padding = _attribute(op, "padding")
     if groups == 1 and list(dilations) == [1, 1] and padding != "EXPLICIT":
-        reached = shape
+        reached: Any = shape
         if padding == "VALID":  # the last rows and columns may lie in no window
             sizes = zip(_shape(relevance)[1:3], strides, _shape(kernel)[:2], strict=True)
             reached = [shape[0], *((n - 1) * s + k for n, s, k in sizes), shape[3]]
@@ -230,7 +232,7 @@ def _transposed(op, _, kernel, relevance):
 
 
 @_explicit("SpaceToBatchND")
-def _apart(_, x, block, paddings):
+def _space_to_batch(_, x, block, paddings):
     """As dilated convolutions begin: every second row and column (and so on) becomes a sample of its own."""
     block, paddings = tf.get_static_value(block).tolist(), tf.get_static_value(paddings).tolist()
     samples, *lengths, channels = _shape(tf.pad(x, [[0, 0], *paddings, [0, 0]]))
@@ -242,7 +244,7 @@ def _apart(_, x, block, paddings):
 
 
 @_explicit("BatchToSpaceND")
-def _together(_, x, block, crops):
+def _batch_to_space(_, x, block, crops):
     """As dilated convolutions end."""
     block, crops = tf.get_static_value(block).tolist(), tf.get_static_value(crops).tolist()
     samples, *lengths, channels = _shape(x)

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import keras
@@ -16,7 +17,7 @@ _RECURRENT = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "Co
 _ENTRY = "config.json"
 
 
-def load_model(path):
+def load_model(path) -> Any:
     """A model from a file of Keras, .keras or .h5, without its optimizer.
 
     Keras 2 noted ``time_major`` for recurrent layers, and Keras 3 takes no such argument. Where it is false, as it nearly

@@ -10,6 +10,7 @@ from keras import tree
 
 from tf_lrp.graph.categories import entries_of
 from tf_lrp.graph.nodes import model_of
+from tf_lrp.keras_compat.models import is_connected
 from tf_lrp.keras_compat.operations import Entries
 
 
@@ -82,7 +83,7 @@ def build(graph, layer_at, dtype, name) -> Built:
         described = zip(graph.nodes, layers, taken, strict=True)
         of_inputs = [layer(*x) for node, layer, x in described if isinstance(node.operation, Entries)]
         model = model_of(inputs, core([*flat, *of_inputs]), name)
-    kept = {layer: found for layer, found in current(graph.results).items() if all(hasattr(t, "_keras_history") for t in found)}
+    kept = {layer: found for layer, found in current(graph.results).items() if all(map(is_connected, found))}
     positions = {n: id(t) for n, t in enumerate(tree.flatten(graph.inputs)) if id(t) in entries}
     relevant = {n: tensors[id(entries[raw])] for n, raw in positions.items()}
     return Built(model, core, tuple(layers), tuple(taken), tuple(returned), kept, relevant)

@@ -11,14 +11,12 @@ from tf_lrp.affine import Weighted, describe
 from tf_lrp.affine.convolution import SeparableDepthwise, SeparablePointwise
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.affine.folding import NormalizedInput, NormalizedOutput
+from tf_lrp.affine.merging import Add, Subtract
 from tf_lrp.graph.categories import with_entries
-from tf_lrp.graph.flow import noise
+from tf_lrp.graph.gating import noise
 from tf_lrp.graph.heads import strip_softmax
 from tf_lrp.graph.nodes import like, placeholder, unique_name, without_idle_placeholders
-from tf_lrp.keras_compat import internals
-from tf_lrp.twins.identities import is_identity
-
-_SUMS = (internals.Add, internals.Subtract, keras.layers.Add, keras.layers.Subtract)
+from tf_lrp.operations.routing_table import is_identity
 
 
 def describe_affine(graph):
@@ -29,10 +27,9 @@ def describe_affine(graph):
     constant = noise(graph)
 
     def affine_of(node):
+        affine = describe(node.operation, node.args, node.kwargs)
         operands = [t for t in node.inputs if id(t) not in constant]
-        if isinstance(node.operation, _SUMS) and len(operands) == 1 < len(node.inputs):
-            return None
-        return describe(node.operation, node.args, node.kwargs)
+        return None if isinstance(affine, (Add, Subtract)) and len(operands) == 1 < len(node.inputs) else affine
 
     return replace(graph, nodes=tuple(replace(node, affine=affine_of(node)) for node in graph.nodes))
 

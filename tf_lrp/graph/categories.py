@@ -13,12 +13,10 @@ from keras import layers, tree
 
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Node
-from tf_lrp.keras_compat import internals
 from tf_lrp.keras_compat.operations import Entries, WithEntries, entries_like
+from tf_lrp.operations.indicators import indicates
+from tf_lrp.operations.routing_table import moves_entries
 from tf_lrp.twins.categories import CATEGORY_LAYERS
-from tf_lrp.twins.structural import ROUTING_LAYERS
-
-_MOVING = (*ROUTING_LAYERS, layers.Identity, *internals.CONVERSIONS)
 
 
 def with_entries(graph):
@@ -75,9 +73,7 @@ def _strings_made_of_inputs(graph):
     """ids of the strings that depend on the model's inputs by more than a yes or no."""
     depends = {id(t) for t in tree.flatten(graph.inputs)}
     for node in graph.nodes:
-        if any(id(t) in depends for t in node.inputs) and not isinstance(
-            node.operation, (*internals.INDICATORS, internals.SizeOf)
-        ):
+        if any(id(t) in depends for t in node.inputs) and not indicates(node.operation):
             depends.update(id(t) for t in node.outputs)
     tensors = [*tree.flatten(graph.inputs), *(t for node in graph.nodes for t in node.outputs)]
     return {id(t) for t in tensors if t.dtype == "string" and id(t) in depends}
@@ -85,7 +81,7 @@ def _strings_made_of_inputs(graph):
 
 def _check_strings(node, made):
     """Refuses what changes strings, or looks up strings that were changed."""
-    if isinstance(node.operation, (*internals.INDICATORS, internals.SizeOf)) or not any(id(t) in made for t in node.inputs):
+    if indicates(node.operation) or not any(id(t) in made for t in node.inputs):
         return
     raise UnsupportedLayerError(
         f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) changes strings, and no relevance "
@@ -99,7 +95,7 @@ def _taken_as_they_are(graph):
     inputs = [t for t in tree.flatten(graph.inputs) if t.dtype == "string" or "int" in t.dtype]
     movable = {id(t): t for t in inputs}
     for node in graph.nodes:
-        if isinstance(node.operation, _MOVING) and node.inputs and all(id(t) in movable for t in node.inputs):
+        if moves_entries(node.operation) and node.inputs and all(id(t) in movable for t in node.inputs):
             movable.update((id(t), t) for t in node.outputs if t.dtype == "string" or "int" in t.dtype)
     needed = {key for key, t in movable.items() if t.dtype == "string"}
     for node in reversed(graph.nodes):

@@ -13,10 +13,10 @@ from keras import layers, tree
 
 from tf_lrp.graph.categories import values_of
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes, preprocessing
 from tf_lrp.keras_compat.operations import Entries, layer_of
+from tf_lrp.operations.routing_table import moves_entries
 from tf_lrp.twins.categories import CATEGORY_LAYERS
-from tf_lrp.twins.structural import ROUTING_LAYERS
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class CategoryInputs:
         self.core, self.entries = (None, {}) if built is None else (built.core, built.entries)
         nodes = [] if graph is None else graph.nodes
         self.uncompiled = [n.name for n in nodes if not getattr(layer_of(n.operation), "supports_jit", True)]
-        self.tables = internals.hash_tables_of([layer_of(n.operation) for n in nodes])
+        self.tables = preprocessing.hash_tables_of([layer_of(n.operation) for n in nodes])
         self._inputs = [] if built is None else built.model.inputs
         self._lookups = [] if built is None else _lookups(graph, built)
         self._reader = None
@@ -136,7 +136,10 @@ def _lookups(graph, built):
         elif isinstance(layer, layers.CategoryEncoding) and layer.output_mode != "one_hot":
             takes, allowed = _whole_numbers(np.inf), "whole numbers from 0"  # it leaves out those beyond its last category
         elif isinstance(layer, (layers.IntegerLookup, layers.StringLookup)) and not layer.num_oov_indices and not layer.invert:
-            takes, allowed = functools.partial(internals.in_vocabulary, layer), "what is in its vocabulary (num_oov_indices=0)"
+            takes, allowed = (
+                functools.partial(preprocessing.in_vocabulary, layer),
+                "what is in its vocabulary (num_oov_indices=0)",
+            )
         else:
             continue
         source = None if _fits(producers.get(id(values_of(node)[0])), layer) else _source(values_of(node)[0], producers, names)
@@ -149,7 +152,7 @@ def _fits(producer, layer):
     """Whether an embedding has a row for each code of the layer of categories before it."""
     before = None if producer is None else layer_of(producer.operation)
     makes_codes = isinstance(before, CATEGORY_LAYERS) and isinstance(layer, layers.Embedding)
-    return makes_codes and internals.number_of_categories(before) <= layer.input_dim
+    return makes_codes and preprocessing.number_of_categories(before) <= layer.input_dim
 
 
 def _whole_numbers(end):
@@ -159,7 +162,7 @@ def _whole_numbers(end):
 def _source(tensor, producers, names):
     """Name of the model's input that a tensor comes from by moving values around, or None."""
     while (node := producers.get(id(tensor))) is not None:
-        moves = isinstance(node.operation, (*ROUTING_LAYERS, *internals.CONVERSIONS, layers.Identity, Entries))
+        moves = moves_entries(node.operation) or isinstance(node.operation, Entries)
         looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
         inputs = values_of(node)
         if not (moves or looks_up) or len(inputs) != 1:
@@ -173,9 +176,9 @@ def looked_up(graph):
     producers, names, found = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
     for node in graph.nodes:
         tokens = isinstance(
-            layer_of(node.operation), (layers.Embedding, *CATEGORY_LAYERS, *internals.operation_classes("OneHot", "Take"))
+            layer_of(node.operation), (layers.Embedding, *CATEGORY_LAYERS, *keras_classes.operation_classes("OneHot", "Take"))
         )
-        taken = node.inputs[-1:] if isinstance(node.operation, internals.operation_classes("Take")) else values_of(node)
+        taken = node.inputs[-1:] if isinstance(node.operation, keras_classes.operation_classes("Take")) else values_of(node)
         sources = [_source(t, producers, names) for t in taken] if tokens else []
         found += [(source, node.name) for source in sources if source is not None]
     return list(dict.fromkeys(found))

@@ -1,42 +1,16 @@
-"""What is known about each node before anything runs: its kind, its place among the layers with weights, signs."""
+"""What is known about each node before anything runs: its kinds, its position among the layers with weights, signs."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass
 
-import keras
-
-from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.flow import MATMULS, PRODUCTS, QUOTIENTS, gates, signals
+from tf_lrp.graph.gating import dependent_tensors, signal_factors
 from tf_lrp.graph.signs import nonnegative_tensors
-from tf_lrp.keras_compat import internals
 from tf_lrp.keras_compat.operations import layer_of
-from tf_lrp.rules import Pass, Rule, SignalTakesAll, WinnerTakesAll
-from tf_lrp.twins.registry import twin_class_of
-
-_ACTIVATION_LAYERS = (
-    keras.layers.Activation,
-    keras.layers.ReLU,
-    keras.layers.LeakyReLU,
-    keras.layers.PReLU,
-    keras.layers.ELU,
-    keras.layers.Softmax,
-)
-_SCALINGS = (
-    keras.layers.RMSNormalization,
-    keras.layers.UnitNormalization,
-    *internals.operation_classes("RMSNorm", "Normalize"),
-)
-_MAX_POOLING = (
-    keras.layers.MaxPooling1D, keras.layers.MaxPooling2D, keras.layers.MaxPooling3D,
-    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *internals.operation_classes("MaxPool", "AdaptiveMaxPool"),
-)  # fmt: skip
-_GLOBAL_MAX_POOLING = (
-    keras.layers.GlobalMaxPooling1D, keras.layers.GlobalMaxPooling2D, keras.layers.GlobalMaxPooling3D,
-    *internals.operation_classes("Max", "Amax", "Min", "Amin"),
-)  # fmt: skip
+from tf_lrp.rules import Pass, Rule
+from tf_lrp.twins import AffineTwin, PassTwin
+from tf_lrp.twins.registry import twin_class_of, twin_class_of_base
 
 
 @dataclass(frozen=True)
@@ -52,17 +26,19 @@ class Facts:
             "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention",
             "softmax", "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
         index: position among the layers with weights, from the input, 0-based; None for the others.
-        weighted: number of layers with weights in the graph.
+        num_weighted: number of layers with weights in the graph.
         upstream: kind -> the largest number of layers of that kind on a path from an input to this node.
         downstream: likewise to an output.
         nonnegative: whether its inputs are known to be >= 0.
-        depends: whether what it returns depends on the model's inputs by more than a yes or no.
-        signals: for each input whether it does.
-        takers: for a product, which inputs take relevance when the signal takes all; else as ``signals``.
-        only_takers: whether no rule gives the other factors anything: they are normalizers, or functions of the signal.
-        default_rule: the rule it has unless a preset addresses it; None if it needs one.
-        layers: names and dotted paths of the layers that it is a part of: of the models and composite layers it lies in, of
-            the layer that it is a step of, for this use too ("s.2"), and last its own name.
+        depends_on_input: whether its outputs depend on the model's inputs other than through comparisons, positions and
+            shapes.
+        input_depends: for each of its inputs, whether that depends on the model's inputs in this sense.
+        relevant_inputs: for a product, which inputs take relevance when the signal takes all; else as ``input_depends``.
+        forced: whether the other factors of a product take nothing under any rule: they are normalizers, or functions of
+            the signal.
+        default_rule: the rule it has unless a preset addresses it; None if a preset must choose one.
+        layers: names and dotted paths of the layers that it is a part of: the models and composite layers that contain it,
+            the layer that it is a step of, also with the number of this use ("s.2"), and its own name last.
     """
 
     name: str
@@ -70,52 +46,55 @@ class Facts:
     layer_class: str
     kinds: frozenset
     index: int | None
-    weighted: int
+    num_weighted: int
     upstream: Counter
     downstream: Counter
     nonnegative: bool
-    depends: bool
-    signals: tuple
-    takers: tuple
-    only_takers: bool
+    depends_on_input: bool
+    input_depends: tuple
+    relevant_inputs: tuple
+    forced: bool
     default_rule: Rule | None
     layers: tuple[str, ...] = ()
 
 
-def gather(graph):
-    """Facts of each node, in the order of ``graph.nodes``."""
-    depends = signals(graph)
-    roles = gates(graph, depends)
-    flags = [tuple(id(t) in depends for t in node.inputs) for node in graph.nodes]
-    kinds = [_kinds(node, sum(flags[n])) for n, node in enumerate(graph.nodes)]
+def infer_facts(graph):
+    """`Facts` of each node, in the order of ``graph.nodes``."""
+    dependent = dependent_tensors(graph)
+    roles = signal_factors(graph, dependent)
+    flags = [tuple(id(t) in dependent for t in node.inputs) for node in graph.nodes]
+    kinds = [_kinds(node, flags[n]) for n, node in enumerate(graph.nodes)]
     weights = [n for n, k in enumerate(kinds) if "weights" in k]
-    known = nonnegative_tensors(graph)
+    nonnegative = nonnegative_tensors(graph)
     upstream = _longest_counts(graph.nodes, kinds, lambda n: n.inputs, lambda n: n.outputs)
     downstream = _longest_counts(graph.nodes[::-1], kinds[::-1], lambda n: n.outputs, lambda n: n.inputs)[::-1]
-    return [
-        Facts(
-            name=node.name,
-            path=".".join(_place(node)),
-            layer_class=type(layer_of(node.operation)).__name__,
-            kinds=kinds[n],
-            index=weights.index(n) if n in weights else None,
-            weighted=len(weights),
-            upstream=upstream[n],
-            downstream=downstream[n],
-            nonnegative=bool(node.inputs) and all(id(t) in known for t in node.inputs),
-            depends=any(id(t) in depends for t in node.outputs),
-            signals=flags[n],
-            takers=roles.get(node.name, (flags[n], False))[0],
-            only_takers=roles.get(node.name, (flags[n], False))[1],
-            default_rule=_default_rule(node, kinds[n]),
-            layers=_layers(node),
+    facts = []
+    for n, node in enumerate(graph.nodes):
+        relevant, forced = roles.get(node.name, (flags[n], False))
+        facts.append(
+            Facts(
+                name=node.name,
+                path=".".join(_place(node)),
+                layer_class=type(layer_of(node.operation)).__name__,
+                kinds=kinds[n],
+                index=weights.index(n) if n in weights else None,
+                num_weighted=len(weights),
+                upstream=upstream[n],
+                downstream=downstream[n],
+                nonnegative=bool(node.inputs) and all(id(t) in nonnegative for t in node.inputs),
+                depends_on_input=any(id(t) in dependent for t in node.outputs),
+                input_depends=flags[n],
+                relevant_inputs=relevant,
+                forced=forced,
+                default_rule=_default_rule(node, flags[n]),
+                layers=_layers(node),
+            )
         )
-        for n, node in enumerate(graph.nodes)
-    ]
+    return facts
 
 
 def _place(node):
-    """Names of the models it lies in, and its own."""
+    """Names of the models that contain a node, and its own."""
     return (*node.path[:-2], node.path[-1]) if node.whole else node.path
 
 
@@ -124,58 +103,52 @@ def _layers(node):
     return (*dotted, node.whole or node.name, *node.path)
 
 
-def _kinds(node, branches):
-    """``branches``: how many of the inputs depend on the model's inputs."""
-    operation = node.operation
+def twin_class_at(node, input_depends):
+    """The twin class of a node, or None if it has none.
+
+    An activation layer whose ``call`` a user overrode, and which could not be opened, is still taken for an activation.
+
+    Args:
+        node: `Node`.
+        input_depends: for each of its inputs, whether that depends on the model's inputs.
+    """
     if node.affine is not None:
-        return node.affine.kinds
-    twin_class = twin_class_of(operation)
-    if twin_class is not None and twin_class.kinds:
-        return frozenset(twin_class.kinds)
-    if isinstance(operation, MATMULS):
-        return frozenset({"matmul"})
-    if isinstance(operation, (*PRODUCTS, *QUOTIENTS)) and branches > 1:
-        return frozenset({"product"})
-    if isinstance(operation, _SCALINGS):
-        return frozenset({"normalization"})
-    if isinstance(operation, internals.SOFTMAX) or activation_name(operation) == "softmax":
-        return frozenset({"activation", "softmax"})
-    if isinstance(operation, _GLOBAL_MAX_POOLING):
-        return frozenset({"pooling", "max_pooling", "global_pooling"})
-    if isinstance(operation, _MAX_POOLING):
-        return frozenset({"pooling", "max_pooling"})
-    if isinstance(operation, (internals.Maximum, internals.Minimum)) and len(node.inputs) == 1:
-        return frozenset({"activation"})  # max(x, 0) is a function of x
-    if isinstance(operation, (keras.layers.Maximum, internals.Maximum)):
-        return frozenset({"merge", "maximum"})
-    if isinstance(operation, (keras.layers.Minimum, internals.Minimum)):
-        return frozenset({"merge", "minimum"})
-    if isinstance(operation, (*_ACTIVATION_LAYERS, *internals.ELEMENTWISE_FUNCTIONS)):
-        return frozenset({"activation"})
-    return frozenset({"structural"})
+        return AffineTwin
+    if node.problem and "activation" in _kinds(node, input_depends):
+        return PassTwin
+    return twin_class_of(node.operation, input_depends)
 
 
-def _default_rule(node, kinds):
+def _declaring(node, input_depends):
+    """What declares the kinds and the default rule of a node: its `Affine`, its twin class, that of a base class, or None."""
     if node.affine is not None:
-        return node.affine.default_rule
-    twin_class = twin_class_of(node.operation)
-    if twin_class is not None and twin_class.default_rule is not None:
-        return twin_class.default_rule
-    if kinds & {"product", "matmul", "attention"}:
-        return SignalTakesAll()
-    if "weights" in kinds:
-        return None
-    return WinnerTakesAll() if kinds & {"max_pooling", "maximum", "minimum"} else Pass()
+        return node.affine
+    twin_class = twin_class_of(node.operation, input_depends)
+    return twin_class if twin_class is not None and twin_class.kinds else twin_class_of_base(node.operation)
+
+
+def _kinds(node, input_depends):
+    declaring = _declaring(node, input_depends)
+    return frozenset({"structural"} if declaring is None else declaring.kinds)
+
+
+def _default_rule(node, input_depends):
+    twin_class = None if node.affine is not None else twin_class_of(node.operation, input_depends)
+    declaring = _declaring(node, input_depends)
+    rules = [c.default_rule for c in (twin_class, declaring) if c is not None and c.default_rule is not None]
+    if rules:
+        return rules[0]
+    return None if "weights" in _kinds(node, input_depends) else Pass()
 
 
 def _longest_counts(nodes, kinds, before, after):
-    """For each node the largest number of nodes of each kind met on one path before it."""
+    """For each node, the largest number of nodes of each kind on one path before it."""
     at_tensor, counts = {}, []
-    for node, of_kinds in zip(nodes, kinds, strict=True):
+    for node, own_kinds in zip(nodes, kinds, strict=True):
         count = Counter()
         for tensor in before(node):
             count |= at_tensor.get(id(tensor), Counter())  # the union of counters keeps the larger count
         counts.append(count)
         for tensor in after(node):
-            at_tensor[id(tensor)] = at_tensor.get(id(tensor), Counter()) | (count + Counter(of_kinds))
+            at_tensor[id(tensor)] = at_tensor.get(id(tensor), Counter()) | (count + Counter(own_kinds))
     return counts

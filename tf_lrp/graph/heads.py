@@ -7,26 +7,22 @@ classes side by side.
 from __future__ import annotations
 
 import logging
-import math
 import sys
 import warnings
 from dataclasses import replace
 
 import numpy as np
-from keras import layers, tree
+from keras import tree
 
 from tf_lrp.graph import routing
-from tf_lrp.graph.activations import activation_name
-from tf_lrp.graph.flow import signals
+from tf_lrp.graph.gating import dependent_tensors
 from tf_lrp.graph.nodes import constants_in, like, placeholder, pruned, unique_name, without_idle_placeholders
-from tf_lrp.keras_compat import internals
-from tf_lrp.keras_compat.operations import MergeTime, SplitTime
+from tf_lrp.operations import axes
+from tf_lrp.operations.activation_table import activation_name, activation_of
+from tf_lrp.operations.routing_table import is_identity, routing_of
+from tf_lrp.twins import twin_class_of
 
 logger = logging.getLogger("tf_lrp")
-
-#: Increasing functions of single scores; and functions of all scores along an axis.
-_ELEMENTWISE = ("sigmoid", "log_sigmoid", "hard_sigmoid", "sparse_sigmoid")
-_ALONG_AXIS = ("softmax", "log_softmax", "sparsemax")
 
 #: Below an output there may be: nothing of the kind, probabilities in whose place scores can stand, or others.
 _NONE, _SCORES, _PROBABILITIES = "none", "scores", "probabilities"
@@ -87,7 +83,7 @@ class _Outputs:
     """What lies between the outputs of a graph and the last layers with weights below them."""
 
     def __init__(self, graph):
-        self.producers, self.found = graph.producers(), signals(graph)
+        self.producers, self.found = graph.producers(), dependent_tensors(graph)
         self.without = set()  # ids of tensors below which there is no head
         self.blamed = None  # the head whose probabilities were found last
 
@@ -108,7 +104,7 @@ class _Outputs:
 
     def _at(self, node, path):
         if is_head(node):
-            gives_way = _survives(node, path) if activation_name(node.operation) in _ALONG_AXIS else True
+            gives_way = not activation_of(node.operation).along_axis or _survives(node, path)
             if not gives_way:
                 self.blamed = node
             return _SCORES if gives_way else _PROBABILITIES
@@ -148,7 +144,7 @@ class _Outputs:
         if is_head(node):
             return node
         kinds = frozenset() if node.affine is None else node.affine.kinds
-        if kinds & {"weights", "normalization", "resampling"} or not isinstance(node.operation, _ARITHMETIC):
+        if not _is_arithmetic(node):
             return None
         if any(np.size(c) > 1 for c in _operands(node)) or (kinds & {"add"} and self._weighs(node)):
             return None
@@ -167,27 +163,15 @@ class _Outputs:
         return len(node.inputs) == 1 and below is not None and any(np.size(c) > 1 for c in _operands(below))
 
 
-#: What computes one probability from others, or something as close to them: no weights, no other quantity.
-_ARITHMETIC = (
-    *routing.REARRANGING, layers.Activation, layers.ReLU, layers.Rescaling, layers.Add, layers.Subtract, layers.Multiply,
-    layers.Average, layers.Maximum, layers.Minimum,
-    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D, layers.MaxPooling1D, layers.MaxPooling2D,
-    layers.MaxPooling3D,
-    layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D, layers.GlobalMaxPooling1D,
-    layers.GlobalMaxPooling2D,
-    layers.GlobalMaxPooling3D, internals.Add, internals.Subtract, internals.Multiply, internals.Divide, internals.TrueDivide,
-    internals.Maximum, internals.Minimum,
-    *internals.ELEMENTWISE_FUNCTIONS,
-    *internals.operation_classes(
-        "Cast", "SaturateCast", "StopGradient", "Copy", "Mean", "Sum", "Max", "Amax", "Min", "Amin", "Prod", "TopK",
-        "MaxPool", "AveragePool", "DivideNoNan", "Average",
-    ),
-)  # fmt: skip
+def _is_arithmetic(node):
+    """Whether a node computes one probability from others, or something as close to them: no weights, no other quantity."""
+    computing = twin_class_of(node.operation) if node.affine is None else node.affine
+    return is_identity(node.operation) or (computing is not None and computing.is_arithmetic)
 
 
 def is_head(node):
     """Whether a node turns scores into probabilities."""
-    return node.affine is None and activation_name(node.operation) in (*_ELEMENTWISE, *_ALONG_AXIS)
+    return node.affine is None and activation_of(node.operation).probability
 
 
 def _moves(node):
@@ -271,119 +255,13 @@ def _survives(node, path):
     place = axis % len(shape)
     for step in path:
         after = step.output.shape
-        place = _axis_after(step, place, shape, after)
-        if place is _GONE:
+        place = routing_of(step.operation).axis_after(step, place, shape, after)
+        if place is axes.GONE:
             return True  # a single class is left of each distribution
         if place is None:
             return False
         shape = after
     return True
-
-
-_GONE = "gone"
-
-
-def _axis_after(node, axis, before, after):
-    """Where an axis of a node's input lies in its output: its position, _GONE for one entry taken of it, None if mixed up.
-
-    Args:
-        node: `Node` that moves values.
-        axis: position.
-        before, after: shapes.
-    """
-    operation, kind = node.operation, type(node.operation).__name__
-    rank = len(before)
-    if routing.picks(node) or (kind == "Sort" and operation.axis % rank != axis):
-        return None
-    if isinstance(operation, MergeTime):
-        return axis - 1 if axis > 1 else None
-    if isinstance(operation, SplitTime):
-        return axis + 1 if axis > 0 else None
-    if isinstance(operation, layers.RepeatVector):
-        return axis + 1 if axis else axis
-    if isinstance(operation, layers.Permute):
-        return operation.dims.index(axis) + 1 if axis else 0
-    if kind == "Transpose":
-        order = [a % rank for a in operation.axes] if operation.axes else list(range(rank))[::-1]
-        return order.index(axis)
-    if kind == "Swapaxes":
-        pair = [operation.axis1 % rank, operation.axis2 % rank]
-        return pair[1 - pair.index(axis)] if axis in pair else axis
-    if kind in ("Moveaxis", "Rot90"):
-        return int(np.argmax(_moved(operation, kind, axis, rank)))
-    if kind == "GetItem" or (isinstance(operation, internals.Sized) and operation.function.__name__ == "item"):
-        return _axis_after_item(node, axis, rank, before, after)
-    if kind == "Stack":
-        new = operation.axis % (rank + 1)
-        return axis + (new <= axis)
-    if kind == "Unstack":
-        gone = operation.axis % rank
-        return _GONE if gone == axis else axis - (gone < axis)
-    if kind == "ExpandDims":
-        new = {a % len(after) for a in tree.flatten(operation.axis)}
-        return [a for a in range(len(after)) if a not in new][axis]
-    if kind == "Squeeze":
-        gone = [a for a in range(rank) if before[a] == 1] if operation.axis is None else tree.flatten(operation.axis)
-        gone = {a % rank for a in gone}
-        return _GONE if axis in gone else axis - sum(a < axis for a in gone)
-    if kind == "BroadcastTo" or (kind == "Sized" and operation.function.__name__ == "broadcast_to"):
-        return axis + len(after) - rank
-    if isinstance(operation, (layers.Reshape, layers.Flatten, *internals.operation_classes("Reshape", "Ravel"))) or _reshapes(
-        operation
-    ):
-        return _axis_after_reshape(axis, before, after)
-    if kind in ("Repeat", "Roll", "Append") and operation.axis is None:
-        return None
-    if kind in ("Diagonal", "DepthToSpace", "SpaceToDepth", "Unfold", "ExtractPatches", "Tile", "Sized"):
-        return None
-    return axis if len(before) == len(after) else None
-
-
-def _reshapes(operation):
-    return isinstance(operation, internals.Sized) and operation.function.__name__ == "reshape"
-
-
-def _moved(operation, kind, axis, rank):
-    """For each axis of the output whether it is the input's ``axis``."""
-    marked = np.zeros([2 if a == axis else 1 for a in range(rank)])
-    if kind == "Rot90":
-        return np.array(np.rot90(marked, operation.k, operation.axes).shape) == 2
-    return np.array(np.moveaxis(marked, operation.source, operation.destination).shape) == 2
-
-
-def _axis_after_reshape(axis, before, after):
-    """The axis of the same length with as many entries behind it."""
-
-    def behind(shape, position):
-        rest = shape[position + 1 :]
-        return rest.count(None), math.prod(n for n in rest if n is not None)
-
-    same = [a for a, n in enumerate(after) if n == before[axis] and behind(after, a) == behind(before, axis)]
-    return same[0] if same else None
-
-
-def _axis_after_item(node, axis, rank, before, after):
-    """The axis after x[key]."""
-    if not isinstance(node.operation, internals.operation_classes("GetItem")):
-        return axis if len(before) == len(after) else None  # by slices that end at run-time lengths
-    key = node.args[1] if len(node.args) > 1 else node.kwargs["key"]
-    key = list(key) if isinstance(key, tuple) else [key]
-    if not all(part is None or part is Ellipsis or isinstance(part, (slice, int, np.integer)) for part in key):
-        return None  # arrays of positions
-    taken = sum(part is not None and part is not Ellipsis for part in key)
-    places = [n for n, part in enumerate(key) if part is Ellipsis]
-    place = places[0] if places else len(key)
-    key[place : place + 1] = [slice(None)] * (rank - taken)
-    position, source = 0, 0
-    for part in key:
-        if part is None:
-            position += 1
-            continue
-        kept = isinstance(part, slice)
-        if source == axis:
-            return position if kept else _GONE
-        source, position = source + 1, position + kept
-    return None
 
 
 def _level_of_caller():

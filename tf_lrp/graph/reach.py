@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from keras import tree
 
-from tf_lrp.graph.flow import signals
-from tf_lrp.keras_compat import internals
+from tf_lrp.graph.gating import dependent_tensors
+from tf_lrp.keras_compat import lengths
 from tf_lrp.keras_compat.operations import Entries, layer_of
 from tf_lrp.rules import Stop
 
@@ -18,7 +18,7 @@ def reasons_unreached(graph, choices):
         choices: for each node (choice of its rule, which inputs take relevance).
     """
     producers, takes_of = graph.producers(), {id(n): c for n, c in zip(graph.nodes, choices, strict=True)}
-    depends = signals(graph)
+    depends = dependent_tensors(graph)
     return tuple(_reason(t, producers, takes_of, depends, tree.flatten(graph.inputs)) for t in tree.flatten(graph.outputs))
 
 
@@ -41,7 +41,7 @@ def _reason(output, producers, takes_of, depends, inputs):
         if id(tensor) in depends:
             pending.extend(t for t, flag in zip(node.inputs, takes, strict=bool(takes)) if flag)
             continue
-        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, internals.SizeOf):
+        if any(id(t) in depends for t in node.inputs) and not isinstance(node.operation, lengths.SizeOf):
             ends.append(node)
         else:
             pending.extend(node.inputs)

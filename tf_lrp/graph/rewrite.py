@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +10,18 @@ import keras
 from keras import tree
 
 from tf_lrp.errors import UnsupportedLayerError
-from tf_lrp.graph import quotients, vanishing
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.canonize import canonize
 from tf_lrp.graph.category_inputs import CategoryInputs
-from tf_lrp.graph.facts import Facts, gather
+from tf_lrp.graph.facts import Facts, infer_facts, twin_class_at
 from tf_lrp.graph.nodes import Graph, Node
+from tf_lrp.graph.optimize import OPTIMIZATIONS, optimize
 from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, SoftmaxTwin, StoppingTwin, Twin, twin_class_of
+from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
+from tf_lrp.twins.pooling import SHARING_TWINS
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +52,7 @@ class Rewritten:
         core: as of `Built`; the steps are its.
         steps: one for each node, in topological order.
         results: layer name -> the twin's tensors for what this layer returns, one for each use.
-        divided: ids of the twin's tensors whose gradient is relevance divided by them.
+        ratios: ids of the twin's tensors whose gradient is relevance divided by their value.
         categories: `CategoryInputs` of the twin.
         unreached: for each output why no relevance of it reaches any input, or "" where it does.
     """
@@ -59,7 +61,7 @@ class Rewritten:
     core: keras.Model
     steps: tuple[Step, ...]
     results: dict[str, list]
-    divided: frozenset
+    ratios: frozenset
     categories: CategoryInputs
     unreached: tuple[str, ...]
 
@@ -73,13 +75,14 @@ class _Choice:
     addressed: bool = False
 
 
-def rewrite(graph: Graph, preset, name):
+def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
     """Builds the twin.
 
     Args:
         graph: canonized `Graph`.
         preset: anything with ``choose(facts) -> Choice`` (rule, reason, addressed).
         name: of the twin model.
+        optimizations: of `tf_lrp.graph.optimize`; with () each twin computes its rule's formula as it is.
 
     Returns:
         `Rewritten`.
@@ -89,32 +92,30 @@ def rewrite(graph: Graph, preset, name):
         ValueError: if a rule does not fit its layer.
     """
     dtype = working_type(graph)
-    facts = gather(graph)
+    facts = infer_facts(graph)
     choices = _choices(graph, facts, preset)
     described = zip(graph.nodes, facts, choices, strict=True)
     _refuse([(node, of_node) for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
     rules = [choice.rule for choice, _ in choices]
-    known = vanishing.gather(graph, facts, rules)
-    divided = quotients.gather(graph, facts, rules, known)
-    known = [quotients.mark(of_node, node, divided) for node, of_node in zip(graph.nodes, known, strict=True)]
-    described = list(zip(graph.nodes, facts, choices, known, strict=True))
+    plans = optimize(graph, facts, rules, optimizations)
+    described = list(zip(graph.nodes, facts, choices, plans, strict=True))
 
     def twin_at(position):
-        node, of_node, (choice, takes), outputs_known = described[position]
-        return _twin(node, of_node, choice, takes, outputs_known, preset, dtype)
+        node, of_node, (choice, takes), plan = described[position]
+        return _twin(
+            node, of_node, choice, takes, plan, functools.partial(_step, preset=preset, optimizations=optimizations), dtype
+        )
 
     built = build(graph, twin_at, dtype, name)
     parts = zip(described, built.layers, built.taken, built.returned, strict=True)
     steps = [Step(node, of_node, choice, *part) for (node, of_node, (choice, _), _), *part in parts]
-    pairs = [
-        pair for node, made in zip(graph.nodes, built.returned, strict=True) for pair in zip(node.outputs, made, strict=True)
-    ]
+    ratios = frozenset(id(t) for step, plan in zip(steps, plans, strict=True) for t in step.outputs if plan.grad_is_ratio)
     return Rewritten(
         built.model,
         built.core,
         tuple(steps),
         built.results,
-        frozenset(id(new) for old, new in pairs if id(old) in divided),
+        ratios,
         CategoryInputs(graph, built),
         reasons_unreached(graph, choices),
     )
@@ -125,11 +126,11 @@ def _choices(graph, facts, preset):
     reached = {id(t) for t in tree.flatten(graph.outputs)}
     chosen = []
     for node, of_node in zip(reversed(graph.nodes), reversed(facts), strict=True):
-        if of_node.depends and any(id(t) in reached for t in node.outputs):
+        if of_node.depends_on_input and any(id(t) in reached for t in node.outputs):
             choice = preset.choose(of_node)
             takes = _takes(node, of_node, choice.rule)
         else:
-            reason = "takes no relevance" if of_node.depends else "does not depend on the input"
+            reason = "takes no relevance" if of_node.depends_on_input else "does not depend on the input"
             choice, takes = _Choice(Stop(), reason), ()
         if isinstance(choice.rule, Stop):
             takes = ()
@@ -139,32 +140,34 @@ def _choices(graph, facts, preset):
 
 
 def _takes(node, of_node, rule):
-    if isinstance(rule, SignalTakesAll) or of_node.only_takers:
-        return of_node.takers
-    twin_class = SoftmaxTwin if "softmax" in of_node.kinds else twin_class_of(node.operation)
-    return of_node.signals if twin_class is None else twin_class.takers(of_node.signals)
+    if isinstance(rule, SignalTakesAll) or of_node.forced:
+        return of_node.relevant_inputs
+    twin_class = twin_class_at(node, of_node.input_depends)
+    return of_node.input_depends if twin_class is None else twin_class.takers(of_node.input_depends)
 
 
-def _passes(node, of_node, choice):
-    """Whether a node needs nothing but `PassTwin`."""
-    if not isinstance(choice.rule, Pass) or sum(of_node.signals) != 1:
-        return False
-    return "activation" in of_node.kinds or (choice.addressed and (node.problem or twin_class_of(node.operation) is None))
+def _twin_class(node, of_node, choice):
+    """The twin class that a node gets; None if there is none."""
+    twin_class = twin_class_at(node, of_node.input_depends)
+    if node.affine is not None or (twin_class is PassTwin and sum(of_node.input_depends) == 1):
+        return twin_class
+    if twin_class is None or node.problem:
+        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(of_node.input_depends) == 1
+        return PassTwin if passes else None
+    return twin_class
 
 
 def _lacks_twin(node, of_node, choice):
-    if node.affine is not None or isinstance(choice.rule, Stop) or _passes(node, of_node, choice):
+    if isinstance(choice.rule, Stop):
         return False
-    if "softmax" in of_node.kinds:
-        return False
-    twin_class = twin_class_of(node.operation)
-    if node.problem or twin_class is None:
+    twin_class = _twin_class(node, of_node, choice)
+    if twin_class is None:
         return True
-    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.signals), strict=True) if flag]
+    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.input_depends), strict=True) if flag]
     return not twin_class.supports(taking)
 
 
-def _twin(node, of_node, choice, takes, known, preset, dtype):
+def _twin(node, of_node, choice, takes, plan, step_of, dtype):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
@@ -177,15 +180,15 @@ def _twin(node, of_node, choice, takes, known, preset, dtype):
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
         _check_pass(node, of_node)
     arguments["takes"] = takes
-    if node.affine is not None:
-        return AffineTwin(affine=node.affine, nonnegative=of_node.nonnegative, known=known, **arguments)
-    if "softmax" in of_node.kinds:
-        return SoftmaxTwin(**arguments)
-    if _passes(node, of_node, choice):
-        return PassTwin(known=known, **arguments)
-    twin_class = twin_class_of(node.operation)
+    twin_class = _twin_class(node, of_node, choice)
+    if twin_class is AffineTwin:
+        return AffineTwin(affine=node.affine, plan=plan, **arguments)
+    if twin_class is PassTwin:
+        return PassTwin(plan=plan, **arguments)
     if issubclass(twin_class, RecurrentTwin):
-        arguments["step"] = _step(node, choice.rule, preset)
+        arguments["step"] = step_of(node, choice.rule)
+    if twin_class in SHARING_TWINS:
+        arguments["plan"] = plan
     return twin_class(**arguments)
 
 
@@ -201,15 +204,15 @@ class _InsideCell:
         return self.preset.choose(facts)
 
 
-def _step(node, rule, preset):
+def _step(node, rule, preset, optimizations):
     """The twin of a recurrent layer's cell, for one step."""
     sequence = node.args[0] if node.args else node.kwargs["sequences"]
     graph = canonize(unroll_cell(node.operation, sequence), strip_heads=False)
-    return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step")
+    return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step", optimizations)
 
 
 def _signal_shapes(node, of_node):
-    return [t.shape for t, flag in zip(node.inputs, of_node.signals, strict=True) if flag]
+    return [t.shape for t, flag in zip(node.inputs, of_node.input_depends, strict=True) if flag]
 
 
 def _check_pass(node, of_node):

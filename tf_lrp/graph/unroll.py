@@ -15,9 +15,10 @@ from keras import tree
 from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models, preprocessing, tracing
 from tf_lrp.keras_compat.openers import opener_of
 from tf_lrp.keras_compat.side_effects import Unexplainable, left_out
+from tf_lrp.operations.routing_table import routing_of
 from tf_lrp.twins import twin_class_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 
@@ -53,7 +54,7 @@ def unroll(model, inputs=None):
         raise TypeError(f"Expected a keras.Model, got {type(model).__module__}.{type(model).__name__}.{hint}")
     structure = _inputs_for(model, inputs)
     try:
-        if inputs is None and internals.shape_is_of_first_call(model):
+        if inputs is None and models.shape_is_of_first_call(model):
             return _trace_freely(model, structure)
         return _trace(model, (structure,), structure)
     except _CannotOpen as problem:
@@ -78,7 +79,7 @@ def unroll_cell(layer, sequence):
     """
     cell = layer.cell
     x = keras.Input(batch_shape=(sequence.shape[0], *sequence.shape[2:]), dtype=sequence.dtype)
-    given = internals.initial_state(layer)
+    given = models.initial_state(layer)
     states = tree.map_structure(lambda s: keras.Input(batch_shape=(x.shape[0], *s.shape[1:]), dtype=cell.compute_dtype), given)
     try:
         return _trace(cell, (x, states), [x, *tree.flatten(states)], flat=True)
@@ -90,13 +91,13 @@ def unroll_cell(layer, sequence):
 
 def _inputs_for(model, inputs):
     """Fresh symbolic inputs for a model."""
-    functional = internals.functional_of(model)
+    functional = models.functional_of(model)
     if inputs is not None:
         return tree.map_structure(lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=_name_of(t)), inputs)
     if functional is not None:
-        structure = internals.input_structure(functional)
+        structure = models.input_structure(functional)
         return tree.map_structure(lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), structure)
-    shapes = internals.built_shapes(model)
+    shapes = models.built_shapes(model)
     if shapes is None:
         how = (
             "add a keras.Input as its first layer, or call model.build(input_shape)."
@@ -120,10 +121,10 @@ def _trace_freely(model, given):
         # Longer than what a stride might round to the same length.
         return (*shape[:axis], 2 * shape[axis] + 1, *shape[axis + 1 :])
 
-    free = [n for n, length in enumerate(shape) if length is None or internals.accepts(model, other(n), given.dtype)]
+    free = [n for n, length in enumerate(shape) if length is None or models.accepts(model, other(n), given.dtype)]
     for axes in (free, [a for a in free if a == 0], []):
         freed = tuple(None if n in axes else length for n, length in enumerate(shape))
-        if not internals.accepts(model, freed, given.dtype):  # some layers want to know a length, whatever it is
+        if not models.accepts(model, freed, given.dtype):  # some layers want to know a length, whatever it is
             continue
         inputs = keras.Input(batch_shape=freed, dtype=given.dtype, name=given.name)
         with contextlib.suppress(_CannotOpen):
@@ -142,7 +143,7 @@ class _CannotOpen(Exception):
 def _trace(layer, args, inputs, flat=False):
     """The graph of a layer called on symbolic ``args``; ``flat`` to have its outputs in a flat list."""
     tracer = _Tracer()
-    with internals.tracing(layer, tracer.call) as known, left_out(inputs):
+    with tracing.tracing(layer, tracer.call) as known, left_out(inputs):
         tracer.own_operations = known
         outputs = tracer.open(layer, args, {})
     if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
@@ -193,8 +194,8 @@ class _Tracer:
                     del self.nodes[before:]
             outputs = infer(operation, *args, **kwargs)
             if isinstance(operation, CATEGORY_LAYERS):
-                outputs = internals.output_spec(operation, *args, **kwargs)
-                problem = internals.why_without_categories(operation, tensors_in((args, kwargs)))
+                outputs = preprocessing.output_spec(operation, *args, **kwargs)
+                problem = preprocessing.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs
         finally:
@@ -203,7 +204,7 @@ class _Tracer:
 
     def _record(self, operation, args, kwargs, outputs, problem):
         args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
-        if isinstance(operation, internals.CONVERSIONS):
+        if routing_of(operation).converts:
             (before,) = tensors_in((args, kwargs))
             if outputs[0].dtype == before.dtype:
                 self.same[id(outputs[0])] = outputs[0], before
@@ -230,7 +231,7 @@ class _Tracer:
         taken = {id(t) for node in inside for t in node.inputs}
         if first is None or (id(returned) in made and id(returned) not in taken):
             return outputs
-        own = internals.like(first)
+        own = tracing.like(first)
         self.nodes.append(placeholder(self.path, f"{self.path[-1]}_output", returned, own))
         return tree.map_structure(lambda t: own if t is first else t, outputs)
 
@@ -240,7 +241,7 @@ class _Tracer:
         Raises:
             _CannotOpen: if that does not work.
         """
-        if internals.takes(operation, "training") and internals.functional_of(operation) is None:
+        if models.takes(operation, "training") and models.functional_of(operation) is None:
             kwargs = {**kwargs, "training": False}
         opener = opener_of(operation)
         try:

@@ -11,16 +11,29 @@ Quantus is not needed to import this: ``pip install "tf_lrp[quantus]"`` brings i
 from __future__ import annotations
 
 import functools
+from typing import Any
 
+import keras
 import numpy as np
+from numpy.typing import ArrayLike
 
+from tf_lrp.keras_compat import models
 from tf_lrp.methods import catalog
 
 #: Explainers that are kept: a metric asks for many maps of few models.
 _KEPT = 4
 
 
-def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=True, batch_size=32, **parameters):
+def explain(
+    model: keras.Model,
+    inputs: ArrayLike,
+    targets: ArrayLike | None,
+    method: str = "cmp_a2_flat",
+    *,
+    channel_sum: bool = True,
+    batch_size: int = 32,
+    **parameters: Any,
+) -> np.ndarray:
     """The relevance of ``inputs`` for ``targets``: an ``explain_func`` of Quantus.
 
     Quantus keeps the channels of its data first. It asks for explanations of what the model takes in most metrics, of its own
@@ -50,7 +63,7 @@ def explain(model, inputs, targets, method="cmp_a2_flat", *, channel_sum=True, b
             raise
         explainer = catalog.explainer(method, model, **parameters)
     if data is not None and getattr(explainer, "patterns", True) is None:
-        explainer.fit(data)
+        explainer.fit(data)  # pyright: ignore[reportAttributeAccessIssue]
     selection = None if targets is None else np.asarray(targets).reshape(-1).astype(int)
     inputs = np.asarray(inputs)
     turned = _turned(inputs, tuple(explainer.twin.inputs[0].shape))
@@ -74,7 +87,7 @@ def _turned(inputs, shape):
 
 def _channels_first(model):
     """Whether a model's layers take data with the channels before the places."""
-    return any(getattr(layer, "data_format", None) == "channels_first" for layer in model._flatten_layers())
+    return any(getattr(layer, "data_format", None) == "channels_first" for layer in models.layers_in(model))
 
 
 _OF_QUANTUS = {"device", "softmax", "channel_first", "model_predict_kwargs"}

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,15 +24,15 @@ from tf_lrp import heatmap
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.conservation import Conservation
 from tf_lrp.explain import neurons
+from tf_lrp.explain.inputs import ModelInput
+from tf_lrp.integrations import training_pictures
 from tf_lrp.messages import checks
-from tf_lrp.presets import as_preset
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
 
 __all__ = ["RelevanceCallback", "Snapshot"]
 
 logger = logging.getLogger("tf_lrp")
-
-_PER_LINE = 8  # pictures side by side; more go on a next line
-_CELL = 96, 224  # small pictures are enlarged to at least the first, large ones reduced to the second
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,23 +120,23 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     def __init__(
         self,
-        x,
-        log_dir,
-        preset="cmp_a2_flat",
-        neuron_selection=None,
+        x: ModelInput,
+        log_dir: str | os.PathLike[str],
+        preset: str | Preset | Rule = "cmp_a2_flat",
+        neuron_selection: neurons.NeuronSelection = None,
         *,
-        every=1,
-        at_start=False,
-        pictures=None,
-        max_images=16,
-        cmap="seismic",
-        percentile=None,
-        scale=None,
-        conservation=0,
-        output=None,
-        rebuild=False,
-        name="relevance",
-        **options,
+        every: int = 1,
+        at_start: bool = False,
+        pictures: Any = None,
+        max_images: int = 16,
+        cmap: str = "seismic",
+        percentile: float | None = None,
+        scale: float | None = None,
+        conservation: int | bool = 0,
+        output: str | int | None = None,
+        rebuild: bool = False,
+        name: str = "relevance",
+        **options: Any,
     ):
         super().__init__()
         self._every = checks.integer("every", every)
@@ -151,9 +152,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         self._x, self._neuron_selection, self._pictures = x, neuron_selection, pictures
         self._log_dir, self._output, self._name, self._options = str(log_dir), output, name, options
         self._at_start, self._rebuild = at_start, rebuild
-        self.analyzer = None
+        self.analyzer: Any = None
         self._explained_model = self._writer = None
         self._starting, self._warned = True, False
+
+    model: Any  # Keras sets it
 
     # -- what Keras calls ---------------------------------------------------------------------------------------------
 
@@ -179,7 +182,7 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     # -- what it does -------------------------------------------------------------------------------------------------
 
-    def snapshot(self):
+    def snapshot(self) -> Snapshot:
         """Explains the samples by the model as it is now.
 
         Returns:
@@ -196,11 +199,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         if self._accounted:
             # A model built for one batch size takes no part of it.
             count = len(self._arrays[0]) if self._fixed else self._accounted
-            first = self._selected.each()[0].first(count)
+            first = self._selected.each()[0].rows(slice(count))
             balance = self.analyzer.conservation(self._packed([a[:count] for a in self._arrays]), first, output=self._output)
         return Snapshot(relevance, start, indices, balance)
 
-    def draw(self, snapshot):
+    def draw(self, snapshot: Snapshot) -> dict[str, Image.Image]:
         """The pictures above their heatmaps.
 
         Args:
@@ -212,16 +215,16 @@ class RelevanceCallback(keras.callbacks.Callback):
         Raises:
             ValueError: for relevance that is NaN or infinite.
         """
-        leaves, _ = self.analyzer._inputs.flatten(snapshot.relevance)
+        leaves, _ = self.analyzer.input_spec.flatten(snapshot.relevance)
         sheets = {}
         for position, shown in self._shown.items():
             relevance = leaves[position] if snapshot.output.ndim == 2 else leaves[position][:, None]
             relevance = relevance[: len(shown)]
             maps = [heatmap.to_rgb(relevance[:, k], **self._colours) for k in range(relevance.shape[1])]
-            sheets[self._input_names[position]] = _sheet([shown, *maps], _titles(snapshot)[: len(shown)])
+            sheets[self._input_names[position]] = training_pictures.sheet([shown, *maps], _titles(snapshot)[: len(shown)])
         return sheets
 
-    def log(self, step):
+    def log(self, step: int) -> Snapshot:
         """Explains, draws and writes; the epochs of ``fit`` call it, and a training loop of one's own can.
 
         Args:
@@ -261,7 +264,7 @@ class RelevanceCallback(keras.callbacks.Callback):
         if self._explained_model is self.model and not self._rebuild:
             return
         analyzer = Analyzer(self.model, self._preset, **self._options)
-        spec, target = analyzer._inputs, analyzer._target(self._output)
+        spec, target = analyzer.input_spec, analyzer.output_position(self._output)
         leaves, self._packed = spec.flatten(self._x)
         arrays = spec.arrays(leaves)
         total, explained = len(arrays[0]), analyzer.twin.outputs[target]
@@ -269,10 +272,10 @@ class RelevanceCallback(keras.callbacks.Callback):
         self._fixed = spec.tensors[0].shape[0] is not None
         count = total if self._fixed else min(total, self._max_images)
         self._arrays = [a[:count] for a in arrays]
-        self._selected = checked.first(count)
+        self._selected = checked.rows(slice(count))
         # Inputs in a dict go by its keys, as in x.
         self._input_names = sorted(spec.structure) if isinstance(spec.structure, dict) else spec.names
-        self._shown = _pictures_of(self._input_names, arrays, self._pictures, min(total, self._max_images))
+        self._shown = training_pictures.pictures_of(self._input_names, arrays, self._pictures, min(total, self._max_images))
         if not self._shown:
             logger.info("RelevanceCallback logs scalars only: no input is of pictures, shape (N, H, W, C).")
 
@@ -283,11 +286,11 @@ class RelevanceCallback(keras.callbacks.Callback):
         count, selection = len(outputs), self._selected
         outputs = tf.constant(outputs)
         if selection.mode in ("max_activation", "index", "indices"):
-            start = neurons.Start(selection.mode, selection.values).fixed(outputs)
+            start = neurons.InitialRelevance(selection.mode, selection.values).fixed(outputs)
             flat, columns = np.reshape(outputs, (count, -1)).astype(np.float64), np.asarray(start.values).reshape(count, -1)
             found = np.take_along_axis(flat, columns, axis=1).reshape(np.shape(start.values))
             return found, np.asarray(start.values) if outputs.shape.rank <= 2 else None
-        starts = [neurons.Start(one.mode, one.values)(outputs) for one in selection.each()]
+        starts = [neurons.InitialRelevance(one.mode, one.values)(outputs) for one in selection.each()]
         sums = [np.asarray(start, np.float64).reshape(count, -1).sum(axis=1) for start in starts]
         return np.stack(sums, axis=1) if selection.mode in neurons.SEVERAL else sums[0], None
 
@@ -308,51 +311,6 @@ def _shares(means, balance):
     return {what: value / balance.output for what, value in parts.items()} if balance.output else {}
 
 
-def _pictures_of(names, arrays, given, count):
-    """{position of a drawn input: uint8 (count, h, w, 3), what is shown for it}."""
-    drawn = [n for n, a in enumerate(arrays) if a.ndim == 4]
-    if given is None:
-        given = {}
-    elif not isinstance(given, dict):
-        if len(drawn or arrays) != 1:
-            raise ValueError(
-                f"The model has {len(drawn or arrays)} inputs that pictures may belong to: give them as a dict with keys among "
-                f"{', '.join(map(repr, names))}."
-            )
-        given = {names[drawn[0] if drawn else 0]: given}
-    unknown = set(given) - set(names)
-    if unknown:
-        raise ValueError(
-            f"There are pictures for {', '.join(map(repr, sorted(unknown)))}, but the model's inputs are "
-            f"{', '.join(map(repr, names))}."
-        )
-    shown = {}
-    for position, (name, array) in enumerate(zip(names, arrays, strict=True)):
-        if name not in given:
-            if position in drawn:
-                shown[position] = _stretched(array[:count])
-            continue
-        if array.ndim not in (3, 4):
-            raise ValueError(f"There are pictures for {name!r}, but an input of shape {array.shape} has no heatmap.")
-        pictures = np.asarray(given[name])
-        if pictures.ndim not in (3, 4) or len(pictures) != len(array):
-            raise ValueError(f"x has {len(array)} samples of {name!r}; got pictures of shape {pictures.shape} for it.")
-        # overlay reads and checks pictures; without opacity it returns them.
-        blank = np.zeros((count, *pictures.shape[1:3]))
-        shown[position] = heatmap.overlay(blank, pictures[:count], alpha=0, grey=False)
-    return shown
-
-
-def _stretched(array):
-    """(N, H, W, C) of any range as uint8 (N, H, W, 3)."""
-    pixels = array.astype(np.float64)
-    if pixels.shape[-1] not in (1, 3):
-        pixels = pixels.mean(axis=-1, keepdims=True)
-    low, high = pixels.min(), pixels.max()
-    pixels = np.rint(255 * (pixels - low) / (high - low or 1)).astype(np.uint8)
-    return np.broadcast_to(pixels, (*pixels.shape[:-1], 3))
-
-
 def _titles(snapshot):
     """One title for each sample: its neurons and their outputs."""
     outputs = snapshot.output.reshape(len(snapshot.output), -1)
@@ -360,26 +318,6 @@ def _titles(snapshot):
         return [f"{row[0]:.3g}" for row in outputs]
     indices = np.reshape(snapshot.neurons, outputs.shape)
     return ["\n".join(f"{n}: {v:.3g}" for n, v in zip(*rows, strict=True)) for rows in zip(indices, outputs, strict=True)]
-
-
-def _sheet(rows, titles):
-    """Rows of N pictures below each other as one PIL.Image, in lines of a few columns."""
-    height, width = rows[-1].shape[1:3]
-    longer = max(height, width)
-    factor = -(-_CELL[0] // longer) if longer < _CELL[0] else min(1, _CELL[1] / longer)
-    cell = max(1, round(factor * height)), max(1, round(factor * width))
-    columns = min(_PER_LINE, len(titles))
-    lines = []
-    for n in range(0, len(titles), columns):
-        empty = [None] * (columns - len(titles[n : n + columns]))
-        cells = [[*row[n : n + columns], *empty] for row in rows]
-        lines.append(heatmap.grid(cells, column_titles=[*titles[n : n + columns], *empty], cell_size=cell))
-    sheet = Image.new("RGB", (max(line.width for line in lines), sum(line.height for line in lines)), "white")
-    top = 0
-    for line in lines:
-        sheet.paste(line, (0, top))
-        top += line.height
-    return sheet
 
 
 # tf.summary.scalar and .image need TensorBoard on the machine that trains. These write what it reads: the plugin that shows a

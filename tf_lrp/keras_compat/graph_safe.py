@@ -5,7 +5,7 @@ from __future__ import annotations
 import keras
 import tensorflow as tf
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 
 
 def call_of(operation):
@@ -77,6 +77,6 @@ def _unfold(operation):
 
 
 _FUNCTIONS = [
-    (internals.operation_classes(name), function)
+    (keras_classes.operation_classes(name), function)
     for name, function in (("Inner", _inner), ("Kron", _kron), ("SliceUpdate", _slice_update), ("Unfold", _unfold))
 ]

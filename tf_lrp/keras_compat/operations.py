@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import preprocessing
 
 
 class Entries(keras.Operation):
@@ -40,7 +40,7 @@ class WithEntries(keras.Operation):
         return self.layer.call(*args[self.count :], **kwargs)
 
     def compute_output_spec(self, *args, **kwargs):
-        return internals.output_spec(self.layer, *args[self.count :], **kwargs)
+        return preprocessing.output_spec(self.layer, *args[self.count :], **kwargs)
 
 
 def layer_of(operation):

@@ -10,18 +10,19 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat.keras_backend import RANDOM_FUNCTIONS, KerasVariable
+from tf_lrp.keras_compat.lengths import Sized, SizeOf, in_this_thread, is_symbolic
 
 
 class Unexplainable(Exception):
     """Why a function of keras.ops cannot be opened as it is called; the message is a clause."""
 
 
-class Noise(internals.Sized):
+class Noise(Sized):
     """Random numbers of a shape that may be known only when the graph runs: the same ones each time, and no seed moves on."""
 
     def __init__(self, function):
-        super().__init__(function, routes=False)
+        super().__init__(function)
 
     def call(self, samples, *args, seed=None, **kwargs):
         # ``samples`` says nothing: it makes a node of the graph even of what takes no other tensor.
@@ -42,7 +43,7 @@ class _StandingSeed(keras.random.SeedGenerator):
 
 @contextlib.contextmanager
 def left_out(inputs):
-    """While a ``call`` is run on symbolic tensors, within `keras_internals.tracing`, it changes nothing and draws nothing.
+    """While a ``call`` is run on symbolic tensors, within `tracing.tracing`, it changes nothing and draws nothing.
 
     Losses that it adds and values that it gives to variables are let go, and random numbers are drawn when the graph runs.
 
@@ -57,7 +58,7 @@ def left_out(inputs):
 def _unchanged_state():
     """While a ``call`` is run on symbolic tensors, it adds no losses and sets no variables but those that it makes."""
     new = set()
-    initialize, assign, add_loss = internals.KerasVariable.__init__, internals.KerasVariable.assign, keras.layers.Layer.add_loss
+    initialize, assign, add_loss = KerasVariable.__init__, KerasVariable.assign, keras.layers.Layer.add_loss
 
     def noting(variable, *args, **kwargs):
         new.add(id(variable))
@@ -66,13 +67,13 @@ def _unchanged_state():
     def assigning(variable, value):
         return assign(variable, value) if id(variable) in new else value
 
-    internals.KerasVariable.__init__ = internals.in_this_thread(noting, initialize)
-    internals.KerasVariable.assign = internals.in_this_thread(assigning, assign)
-    keras.layers.Layer.add_loss = internals.in_this_thread(lambda layer, loss: None, add_loss)
+    KerasVariable.__init__ = in_this_thread(noting, initialize)
+    KerasVariable.assign = in_this_thread(assigning, assign)
+    keras.layers.Layer.add_loss = in_this_thread(lambda layer, loss: None, add_loss)
     try:
         yield
     finally:
-        internals.KerasVariable.__init__, internals.KerasVariable.assign, keras.layers.Layer.add_loss = (
+        KerasVariable.__init__, KerasVariable.assign, keras.layers.Layer.add_loss = (
             initialize,
             assign,
             add_loss,
@@ -97,10 +98,10 @@ def _symbolic_noise(tensor):
     Args:
         tensor: KerasTensor of the graph.
     """
-    backend = internals.RANDOM_FUNCTIONS.backend
+    backend = RANDOM_FUNCTIONS.backend
 
     def drawn(function, *args, **kwargs):
-        return Noise(function).symbolic_call(internals.SizeOf(0)(tensor) if tensor.shape else tensor, *args, **kwargs)
+        return Noise(function).symbolic_call(SizeOf(0)(tensor) if tensor.shape else tensor, *args, **kwargs)
 
     def shifted(name, low, high):
         """Of numbers in other units, where those depend on the inputs: low + (high - low) u, or mean + deviation u."""
@@ -108,7 +109,7 @@ def _symbolic_noise(tensor):
 
         def draw(shape, *args, **kwargs):
             given = dict(zip((low, high), args, strict=False)) | kwargs
-            if not internals.is_symbolic([given.get(low), given.get(high)]):
+            if not is_symbolic([given.get(low), given.get(high)]):
                 return drawn(function, shape, *args, **kwargs)
             first, second = given.pop(low, 0.0), given.pop(high, 1.0)
             scale = second if high == "stddev" else ops.subtract(second, first)
@@ -120,7 +121,7 @@ def _symbolic_noise(tensor):
         function = getattr(backend.random, name)
 
         def draw(shape, *args, **kwargs):
-            if internals.is_symbolic((shape if name == "categorical" else (), args, kwargs)):
+            if is_symbolic((shape if name == "categorical" else (), args, kwargs)):
                 raise Unexplainable(
                     f"keras.random.{name} draws numbers whose distribution depends on the inputs, and has no relevance rule"
                 )
@@ -129,18 +130,18 @@ def _symbolic_noise(tensor):
         return draw
 
     def dropout(inputs, *args, **kwargs):
-        if not internals.is_symbolic(inputs):
+        if not is_symbolic(inputs):
             return drawn(backend.random.dropout, inputs, *args, **kwargs)
         return ops.multiply(inputs, drawn(backend.random.dropout, ops.ones_like(inputs), *args, **kwargs))
 
     def shuffle(x, axis=0, seed=None):
-        if not internals.is_symbolic(x):
+        if not is_symbolic(x):
             return drawn(backend.random.shuffle, x, axis=axis, seed=seed)
         places = drawn(backend.random.shuffle, ops.arange(ops.shape(x)[axis]), seed=seed)
         return ops.take(x, places, axis=axis)
 
     def as_it_is(x, *args, **kwargs):
-        return x if internals.is_symbolic(x) else backend.convert_to_tensor(x, *args, **kwargs)
+        return x if is_symbolic(x) else backend.convert_to_tensor(x, *args, **kwargs)
 
     functions = {
         **{name: by_shape(name) for name in ("randint", "gamma", "binomial", "beta", "categorical")},
@@ -149,13 +150,11 @@ def _symbolic_noise(tensor):
         "dropout": dropout,
         "shuffle": shuffle,
     }
-    internals.RANDOM_FUNCTIONS.backend = _Namespace(
-        backend, random=_Namespace(backend.random, **functions), convert_to_tensor=as_it_is
-    )
+    RANDOM_FUNCTIONS.backend = _Namespace(backend, random=_Namespace(backend.random, **functions), convert_to_tensor=as_it_is)
     try:
         yield
     finally:
-        internals.RANDOM_FUNCTIONS.backend = backend
+        RANDOM_FUNCTIONS.backend = backend
 
 
 def on_symbolic_tensors(data_layer):

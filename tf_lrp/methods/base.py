@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tf_lrp.explain.explainer import Explainer, output_names
+from tf_lrp.explain.explainer import Explainer
+from tf_lrp.explain.names import output_names
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.category_inputs import CategoryInputs

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.explain.explainer import propagate
-from tf_lrp.graph.facts import gather
+from tf_lrp.explain import names
+from tf_lrp.explain.passes import propagate
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
@@ -30,7 +31,7 @@ class GradCAM(Method):
     Source: Selvaraju et al. 2017, "Grad-CAM: visual explanations from deep networks via gradient-based localization".
     """
 
-    starts_at_one = True
+    seed_with_one = True
     explains_layers = False
 
     def __init__(self, model, layer=None, rectify=True, **options):
@@ -45,15 +46,15 @@ class GradCAM(Method):
         return {"layer": self.layer, "rectify": self.rectify}
 
     def _returned_by(self, layer):
-        (name,) = self._existing([layer])
-        tensor = self._results[name][-1]
+        names.layer_names([layer], self.layer_outputs)  # raises an error where there is no such layer
+        tensor = self.layer_outputs[layer][-1]
         if len(tensor.shape) != 4:
             raise ValueError(f"Grad-CAM needs a layer that returns maps, (N, H, W, C); {layer!r} returns {tensor.shape}.")
         return tensor
 
     def _last_convolution(self):
         places = {id(n): i for i, n in enumerate(self.graph.nodes)}
-        facts = gather(self.graph)
+        facts = infer_facts(self.graph)
         found = [n for n, f in zip(self.graph.nodes, facts, strict=True) if "conv" in f.kinds and len(n.output.shape) == 4]
         if not found:
             raise ValueError("Grad-CAM needs a convolution, and the model has none: name the layer with layer=.")
@@ -63,18 +64,18 @@ class GradCAM(Method):
             node = after[0]
         return self.built.returned[places[id(node)]][0]
 
-    def probe(self, target, names):
-        return model_of(self.twin.inputs, [self.twin.outputs[target], self._maps])
+    def probe(self, position, layers):
+        return model_of(self.twin.inputs, [self.twin.outputs[position], self._maps])
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         (x,) = inputs
-        explained, heatmaps = self._heatmaps(probe, x, starts)
+        explained, heatmaps = self._heatmaps(probe, x, seeds)
         channels = tf.cast(tf.shape(x)[self.channel_axis], x.dtype)
         return explained, [[heatmap / channels * tf.ones_like(x)] for heatmap in heatmaps]
 
-    def _heatmaps(self, probe, x, starts):
-        """(explained output, for each start the enlarged map, shaped like ``x`` with one channel)."""
-        explained, (_, maps), found = propagate(probe, [x], starts)
+    def _heatmaps(self, probe, x, seeds):
+        """(explained output, for each seed the enlarged map, shaped like ``x`` with one channel)."""
+        explained, (_, maps), found = propagate(probe, [x], seeds)
         first = self.channel_axis == 1
         space = [2, 3] if first else [1, 2]
         size = tf.gather(tf.shape(x), space)
@@ -113,12 +114,12 @@ class GuidedGradCAM(GradCAM):
     def parameters(self):
         return {"layer": self.layer}
 
-    def probe(self, target, names):
-        return super().probe(target, names), self.guided.probe(target, names)
+    def probe(self, position, layers):
+        return super().probe(position, layers), self.guided.probe(position, layers)
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         of_maps, of_guided = probe
-        explained, heatmaps = self._heatmaps(of_maps, inputs[0], starts)
+        explained, heatmaps = self._heatmaps(of_maps, inputs[0], seeds)
         # Rounding must not make the two passes explain different neurons.
-        _, _, found = propagate(of_guided, inputs, [start.fixed(explained) for start in starts])
+        _, _, found = propagate(of_guided, inputs, [seed.fixed(explained) for seed in seeds])
         return explained, [[gradient * heatmap] for (gradient,), heatmap in zip(found, heatmaps, strict=True)]

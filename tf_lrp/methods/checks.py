@@ -7,10 +7,10 @@ import warnings
 import numpy as np
 import tensorflow as tf
 
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.category_inputs import looked_up
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.graph.heads import heads_of
+from tf_lrp.operations.activation_table import activation_name
 
 _PROBABILITIES = ("softmax", "sigmoid")
 
@@ -45,7 +45,7 @@ def _scores(graph):
 
 
 def _activations(graph):
-    facts = gather(graph)
+    facts = infer_facts(graph)
     return [n for n, f in zip(graph.nodes, facts, strict=True) if "activation" in f.kinds and "softmax" not in f.kinds]
 
 

@@ -1,11 +1,10 @@
-"""Methods that are LRP with a rule and a start of their own."""
+"""Methods that are LRP with a rule and an initial relevance of their own."""
 
 from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp import rules as R
-from tf_lrp import select
+from tf_lrp import rules, select
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.methods import checks
@@ -50,23 +49,23 @@ class DeepTaylor(LRP):
         if (low is None) != (high is None):
             raise ValueError(f"DeepTaylor takes both low and high, or neither; got low={low!r}, high={high!r}.")
         if preset is None:
-            at_input = R.WSquare() if low is None else R.ZBox(low, high)
-            preset = Preset([(select.first(1), at_input), (select.all(), R.ZPlus(bias=False, stabilizer=0))], "deep_taylor")
+            at_input = rules.WSquare() if low is None else rules.ZBox(low, high)
+            preset = Preset([(select.first(1), at_input), (select.all(), rules.ZPlus(bias=False, stabilizer=0))], "deep_taylor")
         super().__init__(model, preset, **options)
 
-    def attribute(self, probe, inputs, starts):
-        return super().attribute(probe, inputs, [_Positive(start) for start in starts])
+    def attribute(self, probe, inputs, seeds):
+        return super().attribute(probe, inputs, [_Positive(seed) for seed in seeds])
 
 
 class _Positive:
-    """A start whose negative values are 0."""
+    """An initial relevance whose negative values are set to 0."""
 
-    def __init__(self, start):
-        self.start = start
-        self.fixed = lambda output: _Positive(start.fixed(output))
+    def __init__(self, seed):
+        self.seed = seed
+        self.fixed = lambda output: _Positive(seed.fixed(output))
 
     def __call__(self, output):
-        return tf.nn.relu(self.start(output))
+        return tf.nn.relu(self.seed(output))
 
 
 class ExcitationBackprop(LRP):
@@ -79,8 +78,10 @@ class ExcitationBackprop(LRP):
     Source: Zhang et al. 2016, "Top-down neural attention by excitation backprop".
     """
 
-    starts_at_one = True
+    seed_with_one = True
     assumptions = ("scores", "only_relus")
 
     def __init__(self, model, **options):
-        super().__init__(model, Preset([(select.all(), R.ZPlus(bias=False, stabilizer=0))], "excitation_backprop"), **options)
+        super().__init__(
+            model, Preset([(select.all(), rules.ZPlus(bias=False, stabilizer=0))], "excitation_backprop"), **options
+        )

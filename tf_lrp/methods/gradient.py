@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.explain.explainer import propagate
+from tf_lrp.explain.passes import propagate
 from tf_lrp.methods.base import Method
 
 #: What is made of a derivative: name -> function (derivative, channel axis).
@@ -38,7 +38,7 @@ class Gradient(Method):
     Source: Simonyan et al. 2014, "Deep inside convolutional networks".
     """
 
-    starts_at_one = True
+    seed_with_one = True
 
     def __init__(self, model, take="raw", **options):
         if take not in _TAKES:
@@ -52,8 +52,8 @@ class Gradient(Method):
     def parameters(self):
         return {"take": self.take}
 
-    def attribute(self, probe, inputs, starts):
-        explained, _, found = propagate(probe, inputs, starts)
+    def attribute(self, probe, inputs, seeds):
+        explained, _, found = propagate(probe, inputs, seeds)
         return explained, [[_TAKES[self.take](g, self.channel_axis) for g in of_one] for of_one in found]
 
 
@@ -68,11 +68,11 @@ class InputTimesGradient(Method):
     Source: Shrikumar et al. 2016, "Not just a black box".
     """
 
-    starts_at_one = True
+    seed_with_one = True
 
     def assumptions(self):
         return ("scores", "derivatives")
 
-    def attribute(self, probe, inputs, starts):
-        explained, values, found = propagate(probe, inputs, starts)
+    def attribute(self, probe, inputs, seeds):
+        explained, values, found = propagate(probe, inputs, seeds)
         return explained, [[v * g for v, g in zip(values, of_one, strict=True)] for of_one in found]

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
 from tf_lrp.explain import neurons
-from tf_lrp.explain.explainer import propagate
+from tf_lrp.explain.passes import propagate
 from tf_lrp.messages import checks
 from tf_lrp.methods.base import Method
 from tf_lrp.methods.sampling import accumulate
@@ -56,7 +57,7 @@ class IntegratedGradients(Method):
     """R_i = (x_i - b_i) integral_0^1 df/dx_i(b + t (x - b)) dt, in score units; it sums to f(x) - f(b).
 
     The integral is a sum over ``steps`` gradients, so that sums are met up to an error that `completeness` reports. The
-    neuron that is strongest at x is the one that is explained on the whole way.
+    neuron that is strongest at x is explained along the whole line from b to x.
 
     On the straight line a ReLU network is linear piece by piece. "matched" therefore takes for each of ``steps`` intervals
     the mean of the gradients at its two ends that gives the difference of the scores at these ends, as nearly as a mean can:
@@ -74,7 +75,7 @@ class IntegratedGradients(Method):
     Source: Sundararajan et al. 2017, "Axiomatic attribution for deep networks".
     """
 
-    starts_at_one = True
+    seed_with_one = True
     explains_layers = False
 
     def __init__(self, model, steps=64, baseline=0.0, rule="matched", *, steps_at_once=1, **options):
@@ -83,16 +84,18 @@ class IntegratedGradients(Method):
         for name, value, least in (("steps", steps, 2 if rule == "trapezoid" else 1), ("steps_at_once", steps_at_once, 1)):
             checks.integer(name, value, least)
         super().__init__(model, **options)
-        self._categories.refuse("Integrated gradients go from a baseline to the input in steps")
+        self.category_inputs.refuse("Integrated gradients interpolate between a baseline and the input")
         self.steps, self.rule, self.baseline = steps, rule, baseline
         self.steps_at_once = min(steps_at_once, steps) if self.twin.inputs[0].shape[0] is None else 1
         self._baselines = self._checked(baseline)
 
-    def _checked(self, baseline):
-        several = isinstance(baseline, (list, tuple, dict)) and not (len(self._inputs.tensors) == 1 and np.ndim(baseline) > 1)
-        leaves = self._inputs.flatten(baseline)[0] if several else [baseline] * len(self._inputs.tensors)
+    def _checked(self, baseline: Any):
+        tensors = self.input_spec.tensors
+        structured = isinstance(baseline, (list, tuple, dict))
+        several = structured and (len(tensors) > 1 or np.asarray(baseline).ndim <= 1)
+        leaves = self.input_spec.flatten(baseline)[0] if several else [baseline] * len(tensors)
         arrays = []
-        for leaf, tensor in zip(leaves, self._inputs.tensors, strict=True):
+        for leaf, tensor in zip(leaves, tensors, strict=True):
             array = np.asarray(leaf, tensor.dtype)
             sample = (1, *tensor.shape[1:])
             fits = array.ndim <= len(sample) and all(
@@ -113,9 +116,9 @@ class IntegratedGradients(Method):
         shown = self.baseline if np.ndim(self.baseline) == 0 and not isinstance(self.baseline, dict) else "array"
         return {"steps": self.steps, "rule": self.rule, "baseline": shown}
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         (explained,) = tf.nest.flatten(probe(inputs, training=False))
-        starts = [start.fixed(explained) for start in starts]
+        seeds = [seed.fixed(explained) for seed in seeds]
         at_once, dtype = self.steps_at_once, inputs[0].dtype
         places, weights = _RULES[self.rule](self.steps)
         # Steps that fill up the last batch: once more at x, without a weight.
@@ -125,40 +128,40 @@ class IntegratedGradients(Method):
         baselines = [
             tf.broadcast_to(tf.constant(b, x.dtype), tf.shape(x)) for b, x in zip(self._baselines, inputs, strict=True)
         ]
-        ways = [x - b for x, b in zip(inputs, baselines, strict=True)]
-        repeated = [start.repeated(at_once) for start in starts]
+        differences = [x - b for x, b in zip(inputs, baselines, strict=True)]
+        repeated = [seed.repeated(at_once) for seed in seeds]
 
-        def derivatives(t, starts):
-            """For each start (scores (S, N), slopes along the way (S, N), gradients (S, N, ...) of each input)."""
-            on_the_way = [_stacked(b + _beside(t, w) * w) for b, w in zip(baselines, ways, strict=True)]
-            output, _, found = propagate(probe, on_the_way, starts)
-            found = [[_apart(g, t, w) for g, w in zip(of_one, ways, strict=True)] for of_one in found]
-            slopes = [sum(_products(g, w) for g, w in zip(of_one, ways, strict=True)) for of_one in found]
-            scores = [tf.reshape(start.score(output), tf.shape(s)) for start, s in zip(starts, slopes, strict=True)]
-            return list(zip(scores, slopes, found, strict=True))
+        def derivatives(t, seeds):
+            """For each seed (scores (S, N), slopes along the line (S, N), gradients (S, N, ...) of each input)."""
+            points = [_merge_steps(b + _steps_axis(t, d) * d) for b, d in zip(baselines, differences, strict=True)]
+            output, _, gradients = propagate(probe, points, seeds)
+            gradients = [[_split_steps(g, t, d) for g, d in zip(each, differences, strict=True)] for each in gradients]
+            slopes = [sum(_slope(g, d) for g, d in zip(each, differences, strict=True)) for each in gradients]
+            scores = [tf.reshape(seed.score(output), tf.shape(s)) for seed, s in zip(seeds, slopes, strict=True)]
+            return list(zip(scores, slopes, gradients, strict=True))
 
         def step(index, state):
             sums, before = state
             w, now = weights[index], derivatives(places[index], repeated)
             if self.rule != "matched":
                 return [
-                    [s + tf.tensordot(w, g, 1) for s, g in zip(of_one, found, strict=True)]
-                    for of_one, (_, _, found) in zip(sums, now, strict=True)
+                    [s + tf.tensordot(w, g, 1) for s, g in zip(each, gradients, strict=True)]
+                    for each, (_, _, gradients) in zip(sums, now, strict=True)
                 ], before
             new, last = [], []
-            for of_one, earlier, later in zip(sums, before, now, strict=True):
+            for each, earlier, later in zip(sums, before, now, strict=True):
                 first = _with_earlier(earlier, later)
                 part = _part_of_first(first, later, w)
                 parts = w[:, None] * part, w[:, None] * (1 - part)
-                ends = zip(of_one, first[2], later[2], strict=True)
-                new.append([s + _weighted(parts[0], g) + _weighted(parts[1], h) for s, g, h in ends])
+                ends = zip(each, first[2], later[2], strict=True)
+                new.append([s + _weighted_sum(parts[0], g) + _weighted_sum(parts[1], h) for s, g, h in ends])
                 last.append(tf.nest.map_structure(lambda v: v[-1:], later))
             return new, last
 
-        zeros = [[tf.zeros_like(x) for x in inputs] for _ in starts]
-        before = derivatives(tf.zeros(1, dtype), starts) if self.rule == "matched" else []
+        zeros = [[tf.zeros_like(x) for x in inputs] for _ in seeds]
+        before = derivatives(tf.zeros(1, dtype), seeds) if self.rule == "matched" else []
         sums, _ = accumulate(places.shape[0], step, (zeros, before))
-        return explained, [[w * s for w, s in zip(ways, of_one, strict=True)] for of_one in sums]
+        return explained, [[d * s for d, s in zip(differences, each, strict=True)] for each in sums]
 
     def completeness(self, x, neuron_selection=None, *, output=None):
         """How exactly relevance sums to the difference of scores: `Completeness`.
@@ -166,46 +169,46 @@ class IntegratedGradients(Method):
         Args:
             x, neuron_selection, output: as for `analyze`, one neuron per sample.
         """
-        leaves, _ = self._inputs.flatten(x)
-        arrays = self._inputs.arrays(leaves)
-        target = self._target(output)
+        leaves, _ = self.input_spec.flatten(x)
+        arrays = self.input_spec.arrays(leaves)
+        target = self.output_position(output)
         scores, relevance = self.with_output(x, neuron_selection, output=output, verbose=False)
         selection = neurons.check(neuron_selection, len(arrays[0]), scores.shape, scores.dtype)
         if selection.mode in neurons.SEVERAL:
             raise ValueError("completeness is of one neuron per sample; got (N, K) indices.")
-        start = neurons.Start(selection.mode, selection.values, at_one=True).fixed(tf.constant(scores))
+        seed = neurons.InitialRelevance(selection.mode, selection.values, with_one=True).fixed(tf.constant(scores))
         baselines = [np.broadcast_to(b, a.shape) for b, a in zip(self._baselines, arrays, strict=True)]
         size = self.twin.inputs[0].shape[0] or self.batch_size
         batches = [[tf.constant(b[n : n + size]) for b in baselines] for n in range(0, len(arrays[0]), size)]
-        parts = [tf.nest.flatten(self.twin(self._inputs.pack(leaves), training=False))[target] for leaves in batches]
+        parts = [tf.nest.flatten(self.twin(self.input_spec.pack(leaves), training=False))[target] for leaves in batches]
         at_baseline = tf.concat(parts, 0)
-        ends = [np.asarray(start.score(tf.constant(np.asarray(s, np.float64)))) for s in (scores, at_baseline)]
-        parts = self._inputs.flatten(relevance)[0]
-        total = sum(np.asarray(r, np.float64).reshape(len(r), -1).sum(axis=1) for r in parts)
+        ends = [np.asarray(seed.score(tf.constant(np.asarray(s, np.float64)))) for s in (scores, at_baseline)]
+        parts = self.input_spec.flatten(relevance)[0]
+        total = np.sum([np.asarray(r, np.float64).reshape(len(r), -1).sum(axis=1) for r in parts], axis=0)
         return Completeness(total, ends[0] - ends[1])
 
 
-def _beside(t, x):
-    """The places as an axis before the samples'."""
+def _steps_axis(t, x):
+    """The S places as the first of two axes before those of a sample."""
     return tf.reshape(t, [-1] + [1] * x.shape.rank)
 
 
-def _stacked(x):
+def _merge_steps(x):
     """(S, N, ...) -> (S N, ...)"""
     return tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
 
 
-def _apart(x, t, like):
+def _split_steps(x, t, like):
     """(S N, ...) -> (S, N, ...)"""
     return tf.reshape(x, tf.concat([tf.shape(t), tf.shape(like)], 0))
 
 
-def _products(gradients, way):
-    """Slope of the score along the way: <g, x - b> for each sample, (S, N)."""
-    return tf.reduce_sum(gradients * way, axis=list(range(2, gradients.shape.rank)))
+def _slope(gradients, difference):
+    """Slope of the score along the line from the baseline: <g, x - b> for each sample, (S, N)."""
+    return tf.reduce_sum(gradients * difference, axis=list(range(2, gradients.shape.rank)))
 
 
-def _weighted(weights, gradients):
+def _weighted_sum(weights, gradients):
     """sum_s weights_sn gradients_sn, for each sample n."""
     return tf.reduce_sum(
         tf.reshape(weights, tf.concat([tf.shape(weights), [1] * (gradients.shape.rank - 2)], 0)) * gradients, 0

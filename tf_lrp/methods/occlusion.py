@@ -30,14 +30,14 @@ class Occlusion(Method):
     Source: Zeiler and Fergus 2014, "Visualizing and understanding convolutional networks".
     """
 
-    starts_at_one = True
+    seed_with_one = True
     explains_layers = False
 
     def __init__(self, model, size=None, stride=None, value=0.0, **options):
         super().__init__(model, **options)
-        self._categories.refuse("Occlusion replaces a part of the input by a number")
+        self.category_inputs.refuse("Occlusion replaces a part of the input by a number")
         self.size, self.stride, self.value = size, stride, value
-        self._windows = [self._windows_of(tensor) for tensor in self._inputs.tensors]
+        self._windows = [self._windows_of(tensor) for tensor in self.input_spec.tensors]
 
     def parameters(self):
         return {"size": self.size, "stride": self.stride, "value": self.value}
@@ -55,11 +55,11 @@ class Occlusion(Method):
         firsts = [sorted({*range(0, n - s + 1, step), n - s}) for n, s, step in zip(lengths, sizes, strides, strict=True)]
         return np.array(list(itertools.product(*firsts)), "int32"), sizes, axes
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         (explained,) = tf.nest.flatten(probe(inputs, training=False))
-        starts = [start.fixed(explained) for start in starts]
-        scores = [start.score(explained) for start in starts]
-        found = [[] for _ in starts]
+        seeds = [seed.fixed(explained) for seed in seeds]
+        scores = [seed.score(explained) for seed in seeds]
+        found = [[] for _ in seeds]
         for position, (x, (firsts, sizes, axes)) in enumerate(zip(inputs, self._windows, strict=True)):
             elements = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype)
             places = tf.constant(firsts)
@@ -71,11 +71,11 @@ class Occlusion(Method):
                 given = [covered if n == position else other for n, other in enumerate(inputs)]
                 (output,) = tf.nest.flatten(probe(given, training=False))
                 size = elements * tf.reduce_mean(mask)
-                losses = [(s - start.score(output)) / size for s, start in zip(scores, starts, strict=True)]
+                losses = [(s - seed.score(output)) / size for s, seed in zip(scores, seeds, strict=True)]
                 shown = [m + mask * tf.reshape(d, [-1] + [1] * (x.shape.rank - 1)) for m, d in zip(maps, losses, strict=True)]
                 return [*shown, covers + mask]
 
-            zeros = [*[tf.zeros_like(x) for _ in starts], tf.zeros_like(x[:1])]
+            zeros = [*[tf.zeros_like(x) for _ in seeds], tf.zeros_like(x[:1])]
             *maps, covers = accumulate(len(firsts), step, zeros)
             for of_one, summed in zip(found, maps, strict=True):
                 of_one.append(tf.math.divide_no_nan(summed, covers))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -12,10 +13,10 @@ from keras import tree
 from tf_lrp.affine import Weighted
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.files import npz
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
+from tf_lrp.operations.activation_table import activation_name
 from tf_lrp.twins import PlainTwin, with_relevance
 from tf_lrp.twins.propagation import evaluate, transpose
 
@@ -45,6 +46,8 @@ class Patterns:
 
 class _PatternTwin(PlainTwin):
     """z = x W + b forward, A^T R backward; ``attributed``: (W * A)^T R."""
+
+    function: Any  # the layer's `Affine`
 
     def __init__(self, *args, attributed, **kwargs):
         super().__init__(*args, **kwargs)
@@ -94,14 +97,14 @@ class _Estimator:
         self.sums = new if self.sums is None else [a + b for a, b in zip(self.sums, new, strict=True)]
 
     def pattern(self):
-        products, inputs, passed, outputs, count = (tf.constant(s) for s in self.sums)
+        products, inputs, passed, outputs, count = (tf.constant(s) for s in self.sums or ())
         mean = self.affine.scale_outputs(inputs, tf.math.divide_no_nan(outputs, count))
         covariance = self.affine.scale_outputs(products - mean, tf.math.divide_no_nan(tf.ones_like(passed), passed))
         ones = tf.ones_like(passed)
         with tf.GradientTape() as tape:  # sums over all axes of the kernel but its outputs'
             tape.watch(ones)
             weighted = tf.reduce_sum(self.affine.scale_outputs(self.affine.kernel("float64") * covariance, ones))
-        norm = tape.gradient(weighted, ones)
+        norm: Any = tape.gradient(weighted, ones)
         return np.asarray(self.affine.scale_outputs(covariance, tf.math.divide_no_nan(tf.ones_like(norm), norm)), np.float32)
 
 
@@ -132,7 +135,7 @@ class _PatternMethod(Method):
     def parameters(self):
         return {"estimator": self.estimator}
 
-    def learned(self):
+    def learned_arguments(self):
         return {"patterns": self.patterns}
 
     def _patterned(self):
@@ -156,7 +159,7 @@ class _PatternMethod(Method):
         probe = model_of(self.built.core.inputs, [t for _, _, taken, returned in parts for t in (*taken, *returned)])
         seen = 0
         for leaves in self._batches_of(x, batch_size or self.batch_size):
-            run, numbers = self._categories.bind(probe, leaves)
+            run, numbers = self.category_inputs.bind(probe, leaves)
             values = tree.flatten(run(numbers, training=False))
             for estimator, taken, returned in zip(estimators, values[::2], values[1::2], strict=True):
                 estimator.add(taken, returned)
@@ -175,10 +178,10 @@ class _PatternMethod(Method):
     def _batches_of(self, x, batch_size):
         if isinstance(x, tf.data.Dataset):
             for entry in x:
-                leaves, _ = self._inputs.flatten(entry[0] if isinstance(entry, tuple) else entry)
-                yield self._inputs.tensors_of(leaves)
+                leaves, _ = self.input_spec.flatten(entry[0] if isinstance(entry, tuple) else entry)
+                yield self.input_spec.convert(leaves)
             return
-        arrays = self._inputs.arrays(self._inputs.flatten(x)[0])
+        arrays = self.input_spec.arrays(self.input_spec.flatten(x)[0])
         for start in range(0, len(arrays[0]), batch_size):
             yield [tf.constant(a[start : start + batch_size]) for a in arrays]
 
@@ -199,10 +202,10 @@ class _PatternMethod(Method):
             twin.pattern.assign(patterns.arrays[name])
         return patterns
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         if self.patterns is None:
             raise ValueError(f"{type(self).__name__} has no patterns yet: call fit(data), or give patterns=.")
-        return super().attribute(probe, inputs, starts)
+        return super().attribute(probe, inputs, seeds)
 
 
 class PatternNet(_PatternMethod):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import tensorflow as tf
 
-from tf_lrp.graph.activations import activation_name
 from tf_lrp.methods.base import Method
+from tf_lrp.operations.activation_table import activation_name
 from tf_lrp.twins import PlainTwin, with_relevance
 
 
@@ -26,13 +28,17 @@ class _GuidedTwin(PlainTwin):
         def backward(relevance):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
                 tape.watch(x)
-                y = self.run([x])
-            return [tape.gradient(y, x, tf.nn.relu(relevance))]
+                y: Any = self.run([x])
+            seed: Any = tf.nn.relu(relevance)
+            return [tape.gradient(y, x, seed)]
 
         return with_relevance(self.run(inputs), [x], backward)
 
 
 class _Rectified(Method):
+    #: The twin in the place of each ReLU.
+    _at_relus: type[PlainTwin]
+
     def twin_of(self, node, **arguments):
         rectified = activation_name(node.operation) in ("relu", "relu6")
         return (self._at_relus if rectified else PlainTwin)(**arguments)

@@ -53,10 +53,14 @@ class SmoothGrad(Explainer):
             raise TypeError(f"SmoothGrad needs an explainer or a keras.Model, got {type(explainer).__name__}.")
         self.explainer, self.samples, self.noise_scale, self.relative = explainer, samples, noise_scale, relative
         self.statistic, self.seed = statistic, seed
-        self.starts_at_one, self.explains_layers = explainer.starts_at_one, explainer.explains_layers
-        inner = explainer
+        self.seed_with_one, self.explains_layers = explainer.seed_with_one, explainer.explains_layers
         super().__init__(
-            inner.model_name, inner.twin, inner._results, inner._output_names, categories=inner._categories, **options
+            explainer.model_name,
+            explainer.twin,
+            explainer.layer_outputs,
+            explainer.output_names,
+            categories=explainer.category_inputs,
+            **options,
         )
 
     def configuration(self):
@@ -64,17 +68,17 @@ class SmoothGrad(Explainer):
         own = {name: getattr(self, name) for name in names}
         return {"method": type(self).__name__, "parameters": own, "around": self.explainer.configuration()}
 
-    def probe(self, target, names):
-        return self.explainer.probe(target, names)
+    def probe(self, position, layers):
+        return self.explainer.probe(position, layers)
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         explained = tf.nest.flatten(probe(inputs, training=False))[0]
-        starts = [start.fixed(explained) for start in starts]
-        shapes = tf.nest.map_structure(tf.zeros_like, self.explainer.attribute(probe, inputs, starts)[1])
+        seeds = [seed.fixed(explained) for seed in seeds]
+        shapes = tf.nest.map_structure(tf.zeros_like, self.explainer.attribute(probe, inputs, seeds)[1])
 
         def step(index, sums):
             noisy = [x + self._noise(index, n, x) for n, x in enumerate(inputs)]
-            _, maps = self.explainer.attribute(probe, noisy, starts)
+            _, maps = self.explainer.attribute(probe, noisy, seeds)
             means, squares = sums
             if self.statistic == "mean_square":
                 return means, tf.nest.map_structure(lambda s, r: s + r**2, squares, maps)
@@ -92,7 +96,7 @@ class SmoothGrad(Explainer):
 
     def _noise(self, index, position, x):
         """One draw for an input (N, ...), the same for all samples but for its scale."""
-        seed = tf.stack([tf.constant(self.seed, tf.int32), index * len(self._inputs.tensors) + position])
+        seed = tf.stack([tf.constant(self.seed, tf.int32), index * len(self.input_spec.tensors) + position])
         draw = tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), seed, dtype=x.dtype)
         if not self.relative:
             return tf.constant(self.noise_scale, x.dtype) * draw

@@ -16,9 +16,9 @@ class Input(Method):
 
     explains_layers = False
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         explained = tf.nest.flatten(probe(inputs, training=False))[0]
-        return explained, [[tf.identity(x) for x in inputs] for _ in starts]
+        return explained, [[tf.identity(x) for x in inputs] for _ in seeds]
 
 
 class Random(Method):
@@ -39,12 +39,12 @@ class Random(Method):
     def parameters(self):
         return {"stddev": self.stddev, "seed": self.seed}
 
-    def attribute(self, probe, inputs, starts):
+    def attribute(self, probe, inputs, seeds):
         explained = tf.nest.flatten(probe(inputs, training=False))[0]
 
         def noise(n, x):
-            draw = self.stddev * tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), [self.seed, n], dtype=x.dtype)
+            draw = self.stddev * tf.random.stateless_normal(tf.concat([[1], tf.shape(x)[1:]], 0), (self.seed, n), dtype=x.dtype)
             return draw * tf.ones_like(x)
 
         maps = [noise(n, x) for n, x in enumerate(inputs)]
-        return explained, [maps for _ in starts]
+        return explained, [maps for _ in seeds]

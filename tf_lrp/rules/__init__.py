@@ -27,6 +27,7 @@ import math
 import numbers
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -77,7 +78,7 @@ class Term:
         coefficient: float, the weight of the fraction.
         bias: map of the bias added to z, or None to leave the bias out.
         stabilizer: of the denominator z.
-        spread: float, the part of what bias and stabilizer keep that is shared evenly among the inputs of each output.
+        bias_factor: float, the part of what bias and stabilizer keep that is shared evenly among the inputs of each output.
         where: which outputs j the term speaks for, by the sign of the layer's pre-activation z_j = sum_i a_i w_ij + b_j:
             "all", "positive" (z_j > 0) or "negative" (z_j < 0).
     """
@@ -87,7 +88,7 @@ class Term:
     bias: Callable | None = None
     stabilizer: Stabilizer = field(default_factory=Stabilizer)
     where: str = "all"
-    spread: float = 0.0
+    bias_factor: float = 0.0
     shares: tuple[tuple[Callable, Callable], ...] | None = None
 
     @property
@@ -109,7 +110,7 @@ class Rule:
 
     def __post_init__(self):
         for f in fields(self):
-            value = getattr(self, f.name)
+            value: Any = getattr(self, f.name)
             if isinstance(value, np.generic):
                 value = value.item()  # JSON holds Python's own numbers
                 object.__setattr__(self, f.name, value)
@@ -178,7 +179,7 @@ class Epsilon(Rule):
     def terms(self, nonnegative):
         stabilizer = Stabilizer(self.epsilon, self.clip, self.norm_scale)
         bias = identity if self.bias else None
-        return (Term(((identity, identity),), bias=bias, stabilizer=stabilizer, spread=self.bias_factor),)
+        return (Term(((identity, identity),), bias=bias, stabilizer=stabilizer, bias_factor=self.bias_factor),)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""How a denominator z is kept away from zero."""
+"""Stabilizers keep a denominator z away from zero."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Stabilizer:
 
     Raises:
         ValueError: if ``epsilon`` is negative or not finite.
-        TypeError: if it is no number, or the others are no bools.
+        TypeError: if ``epsilon`` is not a number, or ``clip`` or ``norm_scale`` not a bool.
     """
 
     epsilon: float = 0.0
@@ -47,58 +47,49 @@ class Stabilizer:
         if not 0 <= self.epsilon <= sys.float_info.max:
             raise ValueError(f"A stabilizer needs a finite epsilon >= 0, got epsilon={self.epsilon!r}.")
 
-    def __call__(self, z, sign=0, exact=False):
-        """The stabilized denominator: same shape and type as ``z``; 0 only where z vanishes and epsilon does too.
+    def __call__(self, z):
+        """The stabilized denominator: same shape and type as ``z``; 0 only where z vanishes and epsilon does too."""
+        return _floored(self, self._moved(z))
 
-        Args:
-            z: tensor.
-            sign: 1 or -1 where z is known to have that sign (what rounding may have left on the other side is read as 0),
-                0 where it is not known.
-            exact: whether nothing is on the other side.
-        """
-        if self.epsilon:
-            epsilon = tf.constant(self.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
-            if self.norm_scale:
-                epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
-            if sign:
-                known = z if exact else tf.nn.relu(z) if sign > 0 else tf.minimum(z, 0)
-                limit = tf.maximum if sign > 0 else tf.minimum
-                z = limit(known, sign * epsilon) if self.clip else known + sign * epsilon
-            elif self.clip:
-                z = tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
-            else:
-                z += tf.where(z < 0, -epsilon, epsilon)
-        return z if self._bounds(z.dtype) else tf.where(tf.abs(z) < floor(z.dtype), tf.zeros((), z.dtype), z)
+    def divide(self, relevance, z):
+        """relevance / stabilized z, and 0 where the stabilized z is 0; ``relevance`` and ``z`` are tensors of one shape."""
+        return divide_stable(self, relevance, self._moved(z))
 
-    def divide(self, relevance, z, sign=0, exact=False, vanishing=False):
-        """relevance / stabilized z, and 0 where the stabilized z is 0.
+    def _moved(self, z):
+        if not self.epsilon:
+            return z
+        epsilon = margin(self, z)
+        if self.clip:
+            return tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
+        return z + tf.where(z < 0, -epsilon, epsilon)
 
-        Args:
-            relevance, z: tensors of one shape.
-            sign, exact: of z, see `__call__`.
-            vanishing: whether relevance is known to be 0 wherever z <= 0, and no more than a moderate multiple of z elsewhere.
-        """
-        if vanishing and not self.epsilon:
-            return relevance / tf.maximum(z, floor(z.dtype))
-        stable = self(z, sign, exact)
-        return relevance / stable if self._bounds(z.dtype) else tf.math.divide_no_nan(relevance, stable)
 
-    def kept(self, z, sign=0, exact=False, vanishing=False):
-        """z / stabilized z, from 0 to 1: what is left of the relevance that was z's. 0 where the stabilized z is 0.
+def margin(stabilizer, z, sign=1):
+    """sign * epsilon of a stabilizer for a denominator z, as a tensor that broadcasts against it."""
+    epsilon = tf.constant(sign * stabilizer.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
+    if stabilizer.norm_scale:
+        epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
+    return epsilon
 
-        Args:
-            z, sign, exact, vanishing: see `divide`.
-        """
-        if sign or self.clip or not self._bounds(z.dtype):
-            return self.divide(z, z, sign, exact, vanishing)
-        size = tf.abs(z)
-        return size / (size + tf.constant(self.epsilon, z.dtype))
 
-    def _bounds(self, dtype):
-        """Whether epsilon alone keeps every denominator above the floor."""
-        return self.epsilon >= floor(dtype) and not self.norm_scale
+def divide_stable(stabilizer, relevance, stable):
+    """relevance / stable, for a denominator that the stabilizer has moved away from zero already; 0 where it is still 0."""
+    if never_zero(stabilizer, stable.dtype):
+        return relevance / stable
+    return tf.math.divide_no_nan(relevance, _floored(stabilizer, stable))
+
+
+def _floored(stabilizer, stable):
+    if never_zero(stabilizer, stable.dtype):
+        return stable
+    return tf.where(tf.abs(stable) < floor(stable.dtype), tf.zeros((), stable.dtype), stable)
+
+
+def never_zero(stabilizer, dtype):
+    """Whether a stabilizer's epsilon alone keeps every denominator above the `floor`."""
+    return stabilizer.epsilon >= floor(dtype) and not stabilizer.norm_scale
 
 
 def floor(dtype):
-    """Below this R / z could overflow, and infinity times a zero activation is NaN."""
+    """The smallest size of a denominator that counts: below it R / z could overflow, and infinity times 0 is NaN."""
     return np.sqrt(np.finfo(dtype.as_numpy_dtype).tiny)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 
 from tf_lrp import rules, select
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.messages.checks import is_finite_number, is_integer
 from tf_lrp.presets import Preset
 
@@ -128,7 +128,7 @@ class Space:
             model: a built Keras model.
             **changes: arguments of `Space` that replace the defaults.
         """
-        nodes = gather(canonize(unroll(model)))
+        nodes = infer_facts(canonize(unroll(model)))
         kind = "conv" if any("conv" in facts.kinds for facts in nodes) else "weights"
         depth = max((facts.upstream[kind] + 1 for facts in nodes if kind in facts.kinds), default=1)
         ends_dense = any("dense" in facts.kinds for facts in nodes)

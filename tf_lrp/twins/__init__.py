@@ -1,24 +1,29 @@
 """Twins: layers that compute what the originals do and hand back relevance; one module a family."""
 
 from tf_lrp.twins import activation, attention, categories, embedding, linear, pooling, products, recurrent, structural
-from tf_lrp.twins.activation import PassTwin, SoftmaxTwin
+from tf_lrp.twins.activation import IdentityTwin, PassTwin, SoftmaxTwin, register_activation
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.linear import AffineTwin
 from tf_lrp.twins.plain import PlainTwin, StoppingTwin
+from tf_lrp.twins.plan import DEFAULT_PLAN, Plan, TermPlan
 from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.recurrent import RecurrentTwin
 from tf_lrp.twins.registry import register_twin, twin_class_of
-from tf_lrp.twins.structural import RoutingTwin
+from tf_lrp.twins.structural import RoutingTwin, register_routing
 
 __all__ = [
+    "DEFAULT_PLAN",
     "AffineTwin",
+    "IdentityTwin",
     "PassTwin",
     "PlainTwin",
+    "Plan",
     "Propagation",
     "RecurrentTwin",
     "RoutingTwin",
     "SoftmaxTwin",
     "StoppingTwin",
+    "TermPlan",
     "Twin",
     "activation",
     "attention",
@@ -28,6 +33,8 @@ __all__ = [
     "pooling",
     "products",
     "recurrent",
+    "register_activation",
+    "register_routing",
     "register_twin",
     "structural",
     "twin_class_of",

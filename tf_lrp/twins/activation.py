@@ -2,69 +2,111 @@
 
 from __future__ import annotations
 
-import keras
 import tensorflow as tf
 from keras import layers
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
+from tf_lrp.operations.activation_table import (
+    ALONG_AXIS_CLASSES,
+    ELEMENTWISE_CLASSES,
+    Activation,
+    Gate,
+    activation_name,
+    activation_of,
+    describe_activation,
+)
+from tf_lrp.operations.routing_table import IDENTITY_CLASSES, is_cast_to_floats, only_in_training
 from tf_lrp.rules import Pass, Taylor
-from tf_lrp.twins.base import NOTHING, Twin, summed_to, with_relevance
-from tf_lrp.twins.identities import IDENTITY_LAYERS, only_in_training
+from tf_lrp.rules.stabilizer import Stabilizer
+from tf_lrp.twins.base import Twin, summed_to, with_relevance
+from tf_lrp.twins.plan import DEFAULT_PLAN
 from tf_lrp.twins.registry import register_twin
 
-CASTS = internals.operation_classes("Cast", "SaturateCast")
 
-
-@register_twin(
-    layers.Activation, layers.ReLU, layers.LeakyReLU, layers.PReLU, layers.ELU, *IDENTITY_LAYERS,
-    layers.RMSNormalization, layers.UnitNormalization,
-    *internals.ELEMENTWISE_FUNCTIONS,
-    *internals.operation_classes("RMSNorm", "Normalize", "Cast", "SaturateCast", "StopGradient", "Copy", "ConvertToTensor"),
-)  # fmt: skip
+@register_twin(*ELEMENTWISE_CLASSES)
 class PassTwin(Twin):
-    """y = f(x) forward, R_x = R_y backward; x and y have one shape. Noise and dropout are off, as at inference.
+    """y = f(x) forward, R_x = R_y backward; x and y have one shape."""
 
-    A normalization by a root mean square or a norm is one too: with its scale a constant of the sample, z_i = c x_i.
-    """
-
+    kinds = frozenset({"activation"})
     rules = (Pass,)
+    is_arithmetic = is_elementwise = True
+
+    @classmethod
+    def variant(cls, operation, signals):
+        return SoftmaxTwin if cls is PassTwin and activation_of(operation).along_axis else cls
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        function = activation_of(operation)
+        return function.nonnegative or (function.keeps_nonnegative and all(map(known, call.operands[:1])))
 
     @classmethod
     def supports(cls, inputs):
         return len(inputs) == 1
 
-    def __init__(self, *args, known=NOTHING, **kwargs):
+    def __init__(self, *args, plan=DEFAULT_PLAN, **kwargs):
         super().__init__(*args, **kwargs)
-        self.known = known
+        self.plan = plan
 
     def compute(self, *inputs):
-        if self.known.settled:
+        if self.plan.is_identity:
             return inputs[0]
-        operation = self.operation
-        # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
-        widens = isinstance(operation, CASTS) and keras.backend.is_float_dtype(operation.dtype)
-        return inputs[0] if widens or only_in_training(operation) else super().compute(*inputs)
+        return super().compute(*inputs)
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)
         return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
 
 
-@register_twin(*internals.operation_classes("Logaddexp", "Logaddexp2"))
+@register_twin(*IDENTITY_CLASSES)
+class IdentityTwin(PassTwin):
+    """y = x at inference: noise and dropout are off. Casts to integers, which round, are among them."""
+
+    kinds = frozenset({"structural"})
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        return all(map(known, call.operands))
+
+    def compute(self, *inputs):
+        # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
+        return inputs[0] if is_cast_to_floats(self.operation) or only_in_training(self.operation) else super().compute(*inputs)
+
+
+@register_twin(layers.RMSNormalization, layers.UnitNormalization, *keras_classes.operation_classes("RMSNorm", "Normalize"))
+class ScalingTwin(PassTwin):
+    """A normalization by a root mean square or a norm: with its scale a constant of the sample, z_i = c x_i."""
+
+    kinds = frozenset({"normalization"})
+    is_arithmetic = is_elementwise = False
+
+
+@register_twin(*keras_classes.operation_classes("Logaddexp", "Logaddexp2"))
 class SmoothMaximumTwin(Twin):
     """log(exp(a) + exp(b)) of two branches: its derivatives are their shares of the sum. (Of one it is an activation.)"""
 
+    kinds = frozenset({"activation"})
     rules = (Pass,)
+    is_arithmetic = is_elementwise = True
+
+    @classmethod
+    def variant(cls, operation, signals):
+        return cls if sum(signals) > 1 else PassTwin
 
     def call(self, *inputs):
         return self.compute(*inputs)
 
 
-@register_twin(layers.Softmax, *internals.SOFTMAX)
+@register_twin(*ALONG_AXIS_CLASSES)
 class SoftmaxTwin(PassTwin):
-    """s = softmax(x), perhaps with a mask. By `Pass`, or by `Taylor`: R_i = x_i (R_i - s_i sum_j R_j)."""
+    """s = softmax(x), perhaps with a mask; or another function whose entries depend on each other.
 
+    By `Pass`, or by `Taylor`: R_i = x_i sum_j ds_j/dx_i R_j / s_j, which for softmax is x_i (R_i - s_i sum_j R_j).
+    """
+
+    kinds = frozenset({"activation", "softmax"})
     rules = (Pass, Taylor)
+    is_elementwise = False
 
     @property
     def remainder(self):
@@ -80,14 +122,62 @@ class SoftmaxTwin(PassTwin):
         (x,) = self.taking(inputs)
         s = self.compute(*inputs)
 
-        def backward(relevance):
-            # x J^T (R / s), with the division by s done by hand: s may be 0 where a mask is.
+        def of_softmax(relevance):
+            # The division by s is done by hand: s may be 0 where a mask is.
             return [x * (relevance - s * self._sum(relevance))]
 
-        return with_relevance(s, [x], backward)
+        def of_others(relevance):
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(x)
+                again = self.compute(*inputs)
+            return [x * tape.gradient(again, x, output_gradients=Stabilizer().divide(relevance, s))]
+
+        return with_relevance(s, [x], of_softmax if activation_name(self.operation) == "softmax" else of_others)
 
     def _sum(self, relevance):
         axis = getattr(self.operation, "axis", -1)
         if axis is None:  # keras.ops.softmax(x, axis=None): over everything
             return tf.reduce_sum(relevance)
         return tf.reduce_sum(relevance, axis, keepdims=True)
+
+
+def register_activation(
+    subject, *, nonnegative=False, keeps_nonnegative=False, zero_at_zero=False, zero_below_zero=False, gate="activation"
+):
+    """Says what is known of an activation of one's own. Relevance passes through it, and rules skip what it makes needless.
+
+    Args:
+        subject: class of a layer whose outputs are a function f of the same entry of its input; or a function f that
+            layers take as their ``activation``.
+        nonnegative: bool, whether f(x) >= 0 for all x.
+        keeps_nonnegative: bool, whether f(x) >= 0 for all x >= 0.
+        zero_at_zero: bool, whether f(0) = 0.
+        zero_below_zero: bool, whether f(x) = 0 for all x <= 0.
+        gate: how much f(x) looks like a gate in a product of branches, whose signal is what looks least like one:
+            "activation" (as a ReLU), "bounded" (as tanh) or "gate" (as a sigmoid).
+
+    Returns:
+        ``subject``.
+
+    Raises:
+        ValueError: if ``gate`` is none of these.
+
+    What is claimed must hold for all numbers, and for all parameters of the layer: it is not checked, and wrong claims make
+    wrong relevance.
+    """
+    ranks = ("activation", "bounded", "gate")
+    if gate not in ranks:
+        raise ValueError(f"gate is one of {', '.join(map(repr, ranks))}, got {gate!r}.")
+    describe_activation(
+        subject,
+        Activation(
+            nonnegative=nonnegative,
+            keeps_nonnegative=nonnegative or keeps_nonnegative,
+            zero_at_zero=zero_at_zero or zero_below_zero,
+            zero_below_zero=zero_below_zero,
+            gate=Gate[gate.upper()],
+        ),
+    )
+    if isinstance(subject, type):
+        register_twin(subject)(PassTwin)
+    return subject

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import SignalTakesAll, Uniform
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
 
 
-@register_twin(*internals.operation_classes("DotProductAttention"))
+@register_twin(*keras_classes.operation_classes("DotProductAttention"))
 class DotProductAttentionTwin(Twin):
     """y = A v with A = softmax(scale q k^T + bias, masked); q (N, T, heads, D), k and v (N, S, heads or groups, D).
 
@@ -30,6 +30,16 @@ class DotProductAttentionTwin(Twin):
     kinds = frozenset({"attention"})
     default_rule = SignalTakesAll()
     rules = (SignalTakesAll, Uniform)
+
+    @classmethod
+    def signal_factors(cls, signals):
+        """The values; the attention weights, which queries, keys and masks decide, are a gate."""
+        return tuple(n == 2 and flag for n, flag in enumerate(signals)), False
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        arguments = dict(zip(("query", "key", "value"), call.args, strict=False)) | call.kwargs
+        return known(arguments["value"])
 
     @property
     def remainder(self):

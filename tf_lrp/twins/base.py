@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
 
 import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_backend, preprocessing
 from tf_lrp.keras_compat.graph_safe import call_of
 from tf_lrp.keras_compat.tensorflow_internals import release_with_graph
 from tf_lrp.rules import Rule
@@ -54,28 +53,6 @@ def note_shape(tensor, shape):
         tensor.set_shape(shape)
 
 
-@dataclass(frozen=True)
-class Known:
-    """What is known of a twin's outputs, from what takes them.
-
-    Attributes:
-        only_positive: whether relevance can arrive only where the output is > 0.
-        cut_off: whether ReLUs alone take it as well, so that no one would notice if it were 0 instead of negative.
-        settled: whether the node is a ReLU of an output that is returned cut off already.
-        divided: whether relevance arrives divided by the output.
-        dividing: for each input whether its relevance is handed on divided by it; () stands for none.
-    """
-
-    only_positive: bool = False
-    cut_off: bool = False
-    settled: bool = False
-    divided: bool = False
-    dividing: tuple[bool, ...] = ()
-
-
-NOTHING = Known()
-
-
 class Twin(keras.layers.Layer):
     """Base of all twins: holds the original operation, shares its variables, never calls it on symbolic tensors.
 
@@ -99,6 +76,12 @@ class Twin(keras.layers.Layer):
     rules: tuple[type, ...] = ()
     #: The cause (see `tf_lrp.conservation.CAUSES`) of what goes in and does not come out, where `absorbed` does not say.
     remainder = ""
+    #: Whether no output is negative where no input, and no number among the arguments, is. Rules use it to skip work.
+    keeps_nonnegative = False
+    #: Whether it computes with its inputs alone, without weights: what it makes of probabilities are no scores.
+    is_arithmetic = False
+    #: Whether each entry of the output depends on the same entry of each input alone.
+    is_elementwise = False
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(name=name, dtype=dtype)
@@ -141,6 +124,32 @@ class Twin(keras.layers.Layer):
         """
         return signals
 
+    @classmethod
+    def variant(cls, operation, signals):
+        """The twin class for a call in which the inputs with the flags ``signals`` depend on the model's inputs."""
+        return cls
+
+    @classmethod
+    def signal_factors(cls, signals):
+        """Which factors take relevance where the signal takes all.
+
+        Returns:
+            None for the factors that look least like a gate; else (tuple of bools, one for each input; whether that holds
+            under every rule).
+        """
+        return None
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        """Whether no output can be negative.
+
+        Args:
+            operation: what the twin stands for.
+            call: the `Call` of it.
+            known: function of an operand, whether it cannot be negative.
+        """
+        return cls.keeps_nonnegative and all(map(known, call.operands))
+
     @property
     def symbolic_inputs(self):
         """The original's own symbolic inputs."""
@@ -157,7 +166,7 @@ class Twin(keras.layers.Layer):
     def run(self, inputs):
         """As `compute`, but what is no float stays as it is."""
         args, kwargs = self._fill_in(inputs)
-        with internals.reading_variables_as(self.compute_dtype):
+        with keras_backend.reading_variables_as(self.compute_dtype):
             outputs = call_of(self.operation)(*args, **kwargs)
         outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
@@ -167,7 +176,7 @@ class Twin(keras.layers.Layer):
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
-        spec = internals.output_spec(self.operation, *args, **kwargs)
+        spec = preprocessing.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
     def get_config(self):

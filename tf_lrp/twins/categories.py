@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 from keras import layers
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import preprocessing
 from tf_lrp.keras_compat.operations import Entries, WithEntries, layer_of
 from tf_lrp.rules import Pass
 from tf_lrp.rules.stabilizer import Stabilizer
@@ -24,6 +24,7 @@ CATEGORY_LAYERS = (
 class EntriesTwin(Twin):
     """The numbers at which relevance of strings and integers ends."""
 
+    kinds = frozenset({"structural"})
     rules = (Pass,)
 
     def call(self, x):
@@ -48,12 +49,12 @@ class CategoryTwin(Twin):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.layer = layer_of(self.operation)
-        if internals.category_mode(self.layer) == "int" and internals.number_of_categories(self.layer) > _largest_exact(
+        if preprocessing.category_mode(self.layer) == "int" and preprocessing.number_of_categories(self.layer) > _largest_exact(
             self.compute_dtype
         ):
             raise ValueError(
                 f"The layer {self.name!r} ({type(self.layer).__name__}) makes "
-                f"{internals.number_of_categories(self.layer)} codes, and "
+                f"{preprocessing.number_of_categories(self.layer)} codes, and "
                 f"{self.compute_dtype} tells only {_largest_exact(self.compute_dtype)} apart: explain the model in float64."
             )
 
@@ -76,7 +77,7 @@ class CategoryTwin(Twin):
         return tf.reduce_sum(tf.reshape(relevance, tf.concat([tf.shape(x), [-1]], 0)), -1)
 
     def _shared(self, relevance, inputs, x):
-        mode = internals.category_mode(self.layer)
+        mode = preprocessing.category_mode(self.layer)
         as_texts = isinstance(self.layer, layers.TextVectorization) and (x.shape.rank == 1 or x.shape[1] == 1)
         if as_texts or mode == "one_hot" or (mode != "int" and x.shape[1] == 1):
             return self._of_each(relevance, x)
@@ -90,7 +91,7 @@ class CategoryTwin(Twin):
         """Relevance of categories (N, K), given back to the entries (N, L) that are in them."""
         first = self.operation.count if isinstance(self.operation, WithEntries) else 0
         values = like(inputs[first], self.symbolic_inputs[first])
-        categories, known = tf.cast(internals.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
+        categories, known = tf.cast(preprocessing.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
         categories = tf.where((categories >= 0) & (categories < known), categories, known)  # the last stands for none
         counts = self._counts(categories, known, None, relevance.dtype)
         if x is inputs[0]:

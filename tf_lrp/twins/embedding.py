@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import Pass
 from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.registry import register_twin
@@ -15,6 +15,7 @@ from tf_lrp.twins.registry import register_twin
 class _LookUp(Twin):
     """Rows of a table by indices that come from the model's inputs (and so as floats)."""
 
+    kinds = frozenset({"structural"})
     rules = (Pass,)
 
     def look_up(self, inputs, made):
@@ -25,7 +26,7 @@ class _LookUp(Twin):
         return with_relevance(rows, [indices], lambda relevance: [tf.reduce_sum(relevance, axes)])
 
 
-@register_twin(layers.Embedding, *internals.operation_classes("OneHot"))
+@register_twin(layers.Embedding, *keras_classes.operation_classes("OneHot"))
 class EmbeddingTwin(_LookUp):
     """y[..., :] = E[i[...], :] forward, R_i = sum_d R_y[..., d] backward."""
 
@@ -36,7 +37,7 @@ class EmbeddingTwin(_LookUp):
         return self.look_up(inputs, lambda rank, _: [axis % rank])
 
 
-@register_twin(*internals.operation_classes("Take", "TakeAlongAxis"))
+@register_twin(*keras_classes.operation_classes("Take", "TakeAlongAxis"))
 class TakeTwin(_LookUp):
     """keras.ops.take. Where the model's inputs are the indices it is an embedding; else values go back to their places."""
 

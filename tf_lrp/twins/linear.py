@@ -5,7 +5,9 @@ from __future__ import annotations
 import keras
 
 from tf_lrp.rules import Pass, WinnerTakesAll
-from tf_lrp.twins.base import NOTHING, Twin, distinct, with_relevance
+from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.plan import DEFAULT_PLAN
+from tf_lrp.twins.planned import propagation
 from tf_lrp.twins.propagation import Propagation, evaluate
 
 
@@ -14,12 +16,11 @@ class AffineTwin(Twin):
 
     Args:
         affine: `Affine` of the node.
-        nonnegative: bool, whether the inputs are known to be >= 0.
-        known: `Known` of the output; one that is cut off is max(z, 0).
+        plan: `Plan` of how z and relevance are computed.
         operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
-    def __init__(self, operation, rule, name, dtype, arguments, affine, nonnegative, known=NOTHING, takes=()):
+    def __init__(self, operation, rule, name, dtype, arguments, affine, plan=DEFAULT_PLAN, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")
         try:
@@ -27,18 +28,15 @@ class AffineTwin(Twin):
         except ValueError as error:
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) cannot take the rule: {error}.") from None
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.affine, self.nonnegative, self.known = affine, nonnegative, known
+        self.affine, self.plan = affine, plan
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
 
     def call(self, *inputs):
         inputs = distinct(inputs)
         if isinstance(self.rule, Pass):
             return with_relevance(evaluate(self.affine, inputs, self.compute_dtype), inputs, lambda relevance: [relevance])
-        way = self._way(inputs)
-        return with_relevance(way.z, inputs, way.propagate)
-
-    def _way(self, inputs):
-        return Propagation(self.affine, self.rule, inputs, self.compute_dtype, self.nonnegative, self.known)
+        explained = propagation(self.affine, self.rule, inputs, self.compute_dtype, self.plan)
+        return with_relevance(explained.z, inputs, explained.propagate)
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
@@ -46,4 +44,6 @@ class AffineTwin(Twin):
         return keras.KerasTensor(spec.shape, dtype=self.compute_dtype)
 
     def absorbed(self, inputs, relevance):
-        return {} if isinstance(self.rule, Pass) else self._way(inputs).absorbed(relevance)
+        if isinstance(self.rule, Pass):
+            return {}
+        return Propagation(self.affine, self.rule, inputs, self.compute_dtype).absorbed(relevance)

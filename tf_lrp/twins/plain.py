@@ -8,11 +8,10 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_compat.internals import output_spec
 from tf_lrp.keras_compat.operations import WithEntries
-from tf_lrp.twins.activation import CASTS
+from tf_lrp.keras_compat.preprocessing import output_spec
+from tf_lrp.operations.routing_table import CASTS, is_cast_to_floats, only_in_training
 from tf_lrp.twins.base import Twin, with_relevance
-from tf_lrp.twins.identities import only_in_training
 from tf_lrp.twins.propagation import evaluate
 
 
@@ -59,7 +58,7 @@ class PlainTwin(Twin):
     def _makes_floats(self):
         """Whether integers, which are carried as floats, may stay floats: as integers they would have no derivative."""
         if isinstance(self.operation, CASTS):
-            return keras.backend.is_float_dtype(self.operation.dtype)
+            return is_cast_to_floats(self.operation)
         return self.function is not None and isinstance(self.operation, keras.layers.Layer)
 
     def compute_output_spec(self, *inputs):

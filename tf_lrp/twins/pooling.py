@@ -10,9 +10,12 @@ from keras import layers
 
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import Pass, WinnerTakesAll
+from tf_lrp.twins.activation import PassTwin
 from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.plan import DEFAULT_PLAN
+from tf_lrp.twins.planned import propagation
 from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.registry import register_twin
 
@@ -37,6 +40,15 @@ class _MaximumTwin(Twin):
     """Relevance goes to the winner among candidates, which a subclass lays out along a last axis."""
 
     rules = (WinnerTakesAll,)
+    default_rule = WinnerTakesAll()
+    is_arithmetic = True
+
+    @classmethod
+    def is_nonnegative(cls, operation, call, known):
+        if cls.sign > 0:
+            return any(map(known, call.operands))
+        initial = getattr(operation, "initial", None)
+        return all(map(known, call.operands)) and (initial is None or known(initial))
 
     def candidates(self, inputs):
         """Tensor (*shape of the output, n) of the values that compete for each output, linear in the inputs."""
@@ -59,9 +71,15 @@ class _MaximumTwin(Twin):
     sign = 1
 
 
-@register_twin(layers.Maximum, internals.Maximum)
+@register_twin(layers.Maximum, keras_classes.Maximum)
 class MaximumTwin(_MaximumTwin):
-    """max(x_0, x_1, ...), element by element; inputs broadcast."""
+    """max(x_0, x_1, ...), element by element; inputs broadcast. With numbers alone, max(x, 0) is a function of x."""
+
+    kinds = frozenset({"merge", "maximum"})
+
+    @classmethod
+    def variant(cls, operation, signals):
+        return cls if len(signals) > 1 else PassTwin
 
     def candidates(self, inputs):
         if isinstance(self.operation, layers.Layer):
@@ -70,10 +88,11 @@ class MaximumTwin(_MaximumTwin):
         return tf.stack([tf.broadcast_to(x, shape) for x in inputs], axis=-1)
 
 
-@register_twin(layers.Minimum, internals.Minimum)
+@register_twin(layers.Minimum, keras_classes.Minimum)
 class MinimumTwin(MaximumTwin):
     """min(x_0, x_1, ...): the smallest takes the relevance."""
 
+    kinds = frozenset({"merge", "minimum"})
     sign = -1
 
 
@@ -82,29 +101,33 @@ class _MaxPoolingTwin(_MaximumTwin):
 
     Args:
         operation, rule, name, dtype, arguments, takes: see `Twin`.
+        plan: `Plan` of how the relevance is computed, for a rule with terms.
     """
 
+    kinds = frozenset({"pooling", "max_pooling"})
     rules = ()
 
-    def __init__(self, operation, rule, name, dtype, arguments, takes=()):
+    def __init__(self, operation, rule, name, dtype, arguments, takes=(), plan=DEFAULT_PLAN):
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.window = WindowAverage(operation)
+        self.window, self.plan = WindowAverage(operation), plan
 
     def call(self, x):
         if isinstance(self.rule, WinnerTakesAll):
             return super().call(x)
-        return with_relevance(self.compute(x), [x], self._sharing([x]).propagate)
-
-    def _sharing(self, inputs):
-        return Propagation(self.window, self.rule, inputs, self.compute_dtype)
+        average = propagation(self.window, self.rule, [x], self.compute_dtype, self.plan)
+        return with_relevance(self.compute(x), [x], average.propagate)
 
     def absorbed(self, inputs, relevance):
-        return {} if isinstance(self.rule, WinnerTakesAll) else self._sharing(inputs).absorbed(relevance)
+        if isinstance(self.rule, WinnerTakesAll):
+            return {}
+        return Propagation(self.window, self.rule, inputs, self.compute_dtype).absorbed(relevance)
 
 
 @register_twin(layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D)
 class GlobalMaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each channel."""
+
+    kinds = frozenset({"pooling", "max_pooling", "global_pooling"})
 
     def candidates(self, inputs):
         (x,) = inputs
@@ -114,10 +137,11 @@ class GlobalMaxPoolingTwin(_MaxPoolingTwin):
         return tf.transpose(flat, (0, 2, 1))
 
 
-@register_twin(*internals.operation_classes("Max", "Amax"))
+@register_twin(*keras_classes.operation_classes("Max", "Amax"))
 class MaxTwin(_MaximumTwin):
     """keras.ops.max: the largest value along axes."""
 
+    kinds = frozenset({"pooling", "max_pooling", "global_pooling"})
     remainder = "bias"
 
     def candidates(self, inputs):
@@ -134,7 +158,7 @@ class MaxTwin(_MaximumTwin):
         return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
 
 
-@register_twin(*internals.operation_classes("Min", "Amin"))
+@register_twin(*keras_classes.operation_classes("Min", "Amin"))
 class MinTwin(MaxTwin):
     """keras.ops.min: the smallest value along axes."""
 
@@ -142,17 +166,30 @@ class MinTwin(MaxTwin):
 
 
 @register_twin(
-    *internals.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
-    *internals.operation_classes("MaxPool", "TopK"),
-)  # fmt: skip
+    *keras_classes.layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"),
+    *keras_classes.operation_classes("MaxPool"),
+)
 class WinnerTwin(Twin):
     """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
 
+    kinds = frozenset({"pooling", "max_pooling"})
+    default_rule = WinnerTakesAll()
     rules = (WinnerTakesAll, Pass)
+    keeps_nonnegative = True
+    is_arithmetic = True
 
     def call(self, x):
-        if type(self.operation).__name__ != "TopK":
-            return self.compute(x)
+        return self.compute(x)
+
+
+@register_twin(*keras_classes.operation_classes("TopK"))
+class TopKTwin(WinnerTwin):
+    """The largest values, which are picked and not merged, and their places, which take no relevance."""
+
+    kinds = frozenset({"structural"})
+    default_rule = Pass()
+
+    def call(self, x):
         values, places = self.run([x])
         return values, tf.stop_gradient(tf.cast(places, self.compute_dtype))
 
@@ -205,3 +242,5 @@ class MaxPoolingTwin(_MaxPoolingTwin):
 
 #: The twins above, whose winners alone take relevance.
 POOLING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin, MaxTwin, MinTwin, WinnerTwin)
+#: Those of them that share by the terms of another rule, too.
+SHARING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin)

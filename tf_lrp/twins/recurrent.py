@@ -11,7 +11,7 @@ import contextvars
 import tensorflow as tf
 from keras import layers, tree
 
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import keras_classes
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
 
@@ -24,7 +24,7 @@ unrolling = contextvars.ContextVar("unrolling", default=False)
     layers.LSTM,
     layers.GRU,
     layers.SimpleRNN,
-    internals.CONVOLUTIONAL_LSTM,
+    keras_classes.CONVOLUTIONAL_LSTM,
     layers.ConvLSTM1D,
     layers.ConvLSTM2D,
     layers.ConvLSTM3D,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tf_lrp.affine import registered
+from tf_lrp.keras_compat.keras_classes import nearest_class
 from tf_lrp.twins.kinds import KINDS
 
 _TWIN_OF_LAYER: dict[type, type] = {}
@@ -35,6 +35,19 @@ def register_twin(*layer_classes):
     return register
 
 
-def twin_class_of(operation):
-    """The twin class registered for an operation's class or the nearest base whose ``call`` it keeps; None without."""
-    return registered(_TWIN_OF_LAYER, operation)
+def twin_class_of(operation, signals=None):
+    """The twin class registered for an operation's class or the nearest base whose ``call`` it keeps; None without.
+
+    Args:
+        operation: a Keras layer or operation.
+        signals: for one call of it which inputs depend on the model's inputs (tuple of bools), to get the variant of the
+            twin that is meant for the call.
+    """
+    twin_class = nearest_class(_TWIN_OF_LAYER, operation)
+    return twin_class if twin_class is None or signals is None else twin_class.variant(operation, signals)
+
+
+def twin_class_of_base(operation):
+    """The twin class of an operation's nearest base class that declares kinds, whatever ``call`` the operation has; or None."""
+    twins = (_TWIN_OF_LAYER[base] for base in type(operation).__mro__ if base in _TWIN_OF_LAYER)
+    return next((twin for twin in twins if twin.kinds), None)

@@ -2,13 +2,21 @@
 
 import functools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 
-def grid(rows, row_titles=None, column_titles=None, cell_size=None, margin=8, font_size=None):
+def grid(
+    rows: Sequence[Sequence],
+    row_titles: Sequence[str | None] | None = None,
+    column_titles: Sequence[str | None] | None = None,
+    cell_size: int | tuple[int, int] | None = None,
+    margin: int = 8,
+    font_size: int | None = None,
+) -> Image.Image:
     """Arranges pictures in rows and columns with titles, on white.
 
     Args:

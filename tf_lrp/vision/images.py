@@ -90,7 +90,7 @@ def read(path, max_pixels=None):
         raise UnreadablePictureError("not a picture in any format that Pillow reads") from None
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\((\d+) pixels\)", str(error))
-        limit = 2 * Image.MAX_IMAGE_PIXELS if max_pixels is None else max_pixels
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) if max_pixels is None else max_pixels
         raise TooManyPixelsError(pixels and int(pixels[1]), limit) from None
     except Exception as error:  # decoders raise anything at all on damaged files
         raise UnreadablePictureError(str(error) or type(error).__name__) from error
@@ -137,7 +137,7 @@ def prepare(pictures, preparation, channels=3):
         pictures: uint8 (N, H, W, 3), RGB.
         preparation: "none" (0..255), "0..1", "-1..1", "caffe" (BGR minus the ImageNet mean) or "torch" (0..1, minus the
             ImageNet mean, by its deviation).
-        channels: 3, or 1 for grey (ITU-R BT.601 luma).
+        channels: 3, or 1 for grey (see `luma`).
 
     Returns:
         float32 (N, H, W, channels).

@@ -78,7 +78,7 @@ def completeness(explainer, x, neuron_selection=None, *, batch_size=None):
     fixed = fixed_selection(explainer, x, neuron_selection)
     output, relevance = explainer.with_output(x, fixed, batch_size=batch_size)
     selection = neurons.check(fixed, len(x), output.shape, output.dtype)
-    start = neurons.Start(selection.mode, selection.values)(tf.constant(output))
+    start = neurons.InitialRelevance(selection.mode, selection.values)(tf.constant(output))
     scores = np.asarray(start, "float64").reshape(len(x), -1).sum(axis=1)
     missing = np.abs(relevance.reshape(len(x), -1).sum(axis=1, dtype="float64") - scores)
     quotient = np.divide(missing, np.abs(scores), out=np.full_like(missing, np.inf), where=scores != 0)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import functools
 import inspect
 import warnings
+from typing import Any
 
+import keras
 import numpy as np
 from keras import tree
 
-from tf_lrp import methods, select
-from tf_lrp import rules as R
+from tf_lrp import methods, rules, select
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain.explainer import Explainer
 from tf_lrp.graph import canonize, unroll
-from tf_lrp.graph.facts import gather
+from tf_lrp.graph.facts import infer_facts
 from tf_lrp.messages.names import meant
 from tf_lrp.methods.decompositions import LRP
 from tf_lrp.presets import Preset
@@ -29,26 +30,26 @@ _CHANGING = ("reverse_clip_values", "reverse_project_bottleneck_layers")
 
 #: Their rules without a stabilizer; biases in alpha-beta split by sign.
 _RULES = {
-    "Z": R.ZRule(),
-    "ZIgnoreBias": R.ZRule(bias=False),
-    "Epsilon": R.Epsilon(1e-7),
-    "EpsilonIgnoreBias": R.Epsilon(1e-7, bias=False),
-    "WSquare": R.WSquare(),
-    "Flat": R.Flat(),
-    "Alpha2Beta1": R.AlphaBeta(2, 1, stabilizer=0),
-    "Alpha2Beta1IgnoreBias": R.AlphaBeta(2, 1, bias=False, stabilizer=0),
-    "Alpha1Beta0": R.AlphaBeta(1, 0, stabilizer=0),
-    "Alpha1Beta0IgnoreBias": R.AlphaBeta(1, 0, bias=False, stabilizer=0),
-    "ZPlus": R.ZPlus(bias=False, stabilizer=0),
-    "ZPlusFast": R.ZPlus(bias=False, stabilizer=0),
+    "Z": rules.ZRule(),
+    "ZIgnoreBias": rules.ZRule(bias=False),
+    "Epsilon": rules.Epsilon(1e-7),
+    "EpsilonIgnoreBias": rules.Epsilon(1e-7, bias=False),
+    "WSquare": rules.WSquare(),
+    "Flat": rules.Flat(),
+    "Alpha2Beta1": rules.AlphaBeta(2, 1, stabilizer=0),
+    "Alpha2Beta1IgnoreBias": rules.AlphaBeta(2, 1, bias=False, stabilizer=0),
+    "Alpha1Beta0": rules.AlphaBeta(1, 0, stabilizer=0),
+    "Alpha1Beta0IgnoreBias": rules.AlphaBeta(1, 0, bias=False, stabilizer=0),
+    "ZPlus": rules.ZPlus(bias=False, stabilizer=0),
+    "ZPlusFast": rules.ZPlus(bias=False, stabilizer=0),
 }
 
 #: Average pooling and sums share by contribution under every one of their rules.
-_SHARED = (select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), R.ZRule())
+_SHARED = (select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), rules.ZRule())
 
 
 class CreatedAnalyzer:
-    """What `create_analyzer` returns: an explainer with iNNvestigate's way of selecting neurons.
+    """What `create_analyzer` returns: an explainer with iNNvestigate's neuron selection.
 
     Attributes:
         name: iNNvestigate's.
@@ -189,11 +190,11 @@ def _rules_of(rule, weighted):
 
 def _weighted_nodes(model):
     graph = canonize(unroll(model))
-    return [n for n, f in zip(graph.nodes, gather(graph), strict=True) if "weights" in f.kinds]
+    return [n for n, f in zip(graph.nodes, infer_facts(graph), strict=True) if "weights" in f.kinds]
 
 
 def _rule(rule):
-    if isinstance(rule, R.Rule):
+    if isinstance(rule, rules.Rule):
         return rule
     if isinstance(rule, str) and rule in _RULES:
         return _RULES[rule]
@@ -202,7 +203,7 @@ def _rule(rule):
 
 
 def _input_rule(rule):
-    return R.ZBox(*rule) if isinstance(rule, tuple) else _rule(rule)
+    return rules.ZBox(*rule) if isinstance(rule, tuple) else _rule(rule)
 
 
 def _fixed(rule):
@@ -211,27 +212,27 @@ def _fixed(rule):
 
 
 def _epsilon(model, epsilon=1e-7, bias=True, **how):
-    return _lrp(model, R.Epsilon(epsilon, bias=bias), **how)
+    return _lrp(model, rules.Epsilon(epsilon, bias=bias), **how)
 
 
 def _alpha_beta(model, alpha=None, beta=None, bias=True, **how):
     if alpha is None and beta is None:
         raise ValueError('"lrp.alpha_beta" needs alpha=, beta= or both, with alpha - beta = 1.')
-    alpha = beta + 1 if alpha is None else alpha
+    alpha = (beta or 0) + 1 if alpha is None else alpha
     beta = alpha - 1 if beta is None else beta
-    return _lrp(model, R.AlphaBeta(alpha, beta, bias=bias, stabilizer=0), **how)
+    return _lrp(model, rules.AlphaBeta(alpha, beta, bias=bias, stabilizer=0), **how)
 
 
 def _sequential(model, conv_rule, flat=False, epsilon=0.1, until_layer_idx=None, **how):
     is_conv = (lambda layer: "Conv" in type(layer).__name__, conv_rule)
     at_input = {"input_layer_rule": "Flat"} if flat else {}
     below = {} if until_layer_idx is None else {"until_layer_idx": until_layer_idx, "until_layer_rule": "Flat"}
-    return _lrp(model, [is_conv, (lambda layer: True, R.Epsilon(epsilon))], **{**at_input, **below, **how})
+    return _lrp(model, [is_conv, (lambda layer: True, rules.Epsilon(epsilon))], **{**at_input, **below, **how})
 
 
 def _deep_taylor(model, low=None, high=None, **how):
-    at_input = [] if low is None else [(select.first(1), R.ZBox(low, high))]
-    by_gradient = (select.kind("average_pooling"), R.Flat())
+    at_input = [] if low is None else [(select.first(1), rules.ZBox(low, high))]
+    by_gradient = (select.kind("average_pooling"), rules.Flat())
     return methods.DeepTaylor(model, preset=Preset([*at_input, by_gradient, (select.all(), _RULES["ZPlus"])]), **how)
 
 
@@ -291,15 +292,15 @@ NAMES = tuple(_ANALYZERS)
 
 
 def create_analyzer(
-    name,
-    model,
+    name: str | list[str] | tuple[str, ...],
+    model: keras.Model,
     *,
-    neuron_selection_mode="max_activation",
-    disable_model_checks=False,
-    allow_lambda_layers=False,
-    reverse_check_finite=False,
-    **arguments,
-):
+    neuron_selection_mode: str = "max_activation",
+    disable_model_checks: bool = False,
+    allow_lambda_layers: bool = False,
+    reverse_check_finite: bool = False,
+    **arguments: Any,
+) -> Any:
     """An analyzer by iNNvestigate's name.
 
     The model is explained as it is: call `model_wo_softmax` first, as with iNNvestigate, to explain scores.
@@ -318,7 +319,7 @@ def create_analyzer(
             `tf_lrp.Analyzer` such as ``batch_size``.
 
     Returns:
-        `CreatedAnalyzer`.
+        `CreatedAnalyzer`, or a list of them.
 
     Raises:
         KeyError: for an unknown name, suggesting near ones.

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import keras
 
 from tf_lrp.graph import unroll
-from tf_lrp.keras_compat import internals
+from tf_lrp.keras_compat import models
 
 
-def model_wo_softmax(model):
+def model_wo_softmax(model: keras.Model) -> keras.Model:
     """A model that returns scores: the given one without the softmax at its output.
 
     The layers are shared, but for a layer with a softmax of its own at the output, which gets a copy with the same weights.
@@ -22,7 +24,7 @@ def model_wo_softmax(model):
     return model_wo_output_activation(model, "softmax")
 
 
-def model_wo_output_activation(model, activation=None):
+def model_wo_output_activation(model: keras.Model, activation: str | None = None) -> keras.Model:
     """A model without the activation at its output, as `model_wo_softmax`.
 
     Args:
@@ -33,7 +35,7 @@ def model_wo_output_activation(model, activation=None):
         ValueError: if there is none, or another, or the model is neither.
     """
     advice = "Analyzer(model) and the methods in tf_lrp.methods leave a softmax out by themselves (strip_softmax=True)."
-    if not isinstance(model, keras.Model) or (internals.functional_of(model) is None and model.built):
+    if not isinstance(model, keras.Model) or (models.functional_of(model) is None and model.built):
         raise ValueError(f"model_wo_softmax takes a Sequential or Functional model, got {type(model).__name__}. {advice}")
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("The model is not built: add a keras.Input, or call model.build(input_shape).")
@@ -49,8 +51,8 @@ def model_wo_output_activation(model, activation=None):
             f"({type(last).__name__}). {advice}"
         )
     is_bare = isinstance(last, (keras.layers.Softmax, keras.layers.Activation))
-    scores = None if is_bare else type(last).from_config({**last.get_config(), "activation": "linear"})
-    if internals.shape_is_of_first_call(model):
+    scores: Any = None if is_bare else type(last).from_config({**last.get_config(), "activation": "linear"})
+    if models.shape_is_of_first_call(model):
         opened = unroll(model).inputs  # free where the layers take any length
         layers = [keras.Input(batch_shape=opened.shape, dtype=opened.dtype), *model.layers[:-1], *([] if is_bare else [scores])]
         model_of_scores = keras.Sequential(layers, name=model.name)

@@ -51,7 +51,8 @@ class Perturbation:
             raise ValueError(
                 f"perturbation_function is one of {', '.join(_FUNCTIONS)}, or a function; got {perturbation_function!r}."
             )
-        self.perturbation_function = _FUNCTIONS.get(perturbation_function, perturbation_function)
+        known = None if callable(perturbation_function) else _FUNCTIONS[perturbation_function]
+        self.perturbation_function = known or perturbation_function
         self.num_perturbed_regions, self.region_shape = num_perturbed_regions, tuple(region_shape)
         self.reduce_function, self.aggregation_function = reduce_function, aggregation_function
         self.pad_mode, self.in_place, self.value_range = pad_mode, in_place, value_range
@@ -95,7 +96,7 @@ class Perturbation:
 
     def _tiled(self, x):
         """(N, C, H, W) as (N, C, rows, h, columns, w)."""
-        x = np.pad(x, [(0, 0), (0, 0), *self._padding(x.shape[2:])], self.pad_mode)
+        x = np.pad(x, [(0, 0), (0, 0), *self._padding(x.shape[2:])], self.pad_mode)  # pyright: ignore[reportCallIssue, reportArgumentType]
         (height, width), (h, w) = x.shape[2:], self.region_shape
         return x.reshape(*x.shape[:2], height // h, h, width // w, w)
 

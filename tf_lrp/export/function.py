@@ -5,10 +5,11 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_lrp.explain import neurons
+from tf_lrp.explain.passes import PassKind, pass_function
 from tf_lrp.export.description import RESERVED, input_names
 
 
-class Way:
+class ExportFunction:
     """One kind of pass, with its results by name.
 
     Args:
@@ -24,20 +25,19 @@ class Way:
     """
 
     def __init__(self, analyzer, selecting, layers, output, neuron_selection=None):
-        target, layer_names = analyzer._target(output), analyzer._layer_names(layers)
-        explained = analyzer.twin.outputs[target]
-        fixed = neurons.check(neuron_selection, 1, explained.shape, explained.dtype)
-        mode, self._values = fixed.mode, fixed.values
+        position, layers = analyzer.output_position(output), analyzer.checked_layers(layers)
+        explained = analyzer.twin.outputs[position]
+        selection = neurons.check(neuron_selection, 1, explained.shape, explained.dtype)
         if selecting:
-            # An index names a neuron of (N, classes); elsewhere the pass starts from relevance of the output's shape.
-            mode, self._values = "index" if _has_neurons(explained) else "relevance", None
-        targets = self._values.shape[1] if mode in neurons.SEVERAL else None
-        self._function, specs = analyzer._way(mode, targets, layer_names, target)
+            # An index names a neuron of (N, classes); elsewhere the pass is seeded with relevance of the output's shape.
+            selection = neurons.Selection("index" if _has_neurons(explained) else "r_init")
+        self._values = selection.values
+        self._function, specs = pass_function(analyzer, PassKind.of(selection, layers, position))
         self._inputs = len(specs[0])
         self.names = input_names(analyzer) + ["neuron_selection"] * selecting
         self.signature = [*specs[0], *(specs[1:] if selecting else ())]
         relevances = ["relevance"] if self._inputs == 1 else [f"relevance_{name}" for name in input_names(analyzer)]
-        self._keys = relevances + _layer_keys(analyzer, layer_names)
+        self._keys = relevances + _layer_keys(analyzer, layers)
 
     def __call__(self, *tensors):
         """Dict of tensors: "relevance" (one for each input if there are several), "output", and one for each layer."""
@@ -53,11 +53,11 @@ def _has_neurons(output):
     return len(output.shape) == 1 or (len(output.shape) == 2 and output.shape[1] is not None)
 
 
-def _layer_keys(analyzer, names):
+def _layer_keys(analyzer, layers):
     keys = []
-    for name in names or ():
+    for name in layers or ():
         if name in RESERVED or name.startswith("relevance_"):
             raise ValueError(f"The layer {name!r} cannot be exported under its name, which is taken: {', '.join(RESERVED)}.")
-        uses = len(analyzer._results[name])
+        uses = len(analyzer.layer_outputs[name])
         keys += [name] if uses == 1 else [f"{name}_{n}" for n in range(uses)]
     return keys

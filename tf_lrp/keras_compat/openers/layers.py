@@ -5,51 +5,36 @@ from __future__ import annotations
 import keras
 from keras import layers, ops
 
-from tf_lrp.keras_compat import function_openers, internals
-from tf_lrp.keras_compat.function_openers import opens as _opens
+from tf_lrp.keras_compat.keras_classes import CONVOLUTIONAL_LSTM_CELLS, layer_classes
+from tf_lrp.keras_compat.models import takes
+from tf_lrp.keras_compat.openers.registry import opens
 from tf_lrp.keras_compat.operations import CellSum, Gated, MergeTime, SplitTime, StateSum
-from tf_lrp.keras_compat.side_effects import Unexplainable, on_symbolic_tensors
+from tf_lrp.keras_compat.preprocessing import FEATURE_CONCATENATION
+from tf_lrp.keras_compat.side_effects import Unexplainable
 
 
-def opener_of(operation):
-    """The function (layer, *args, **kwargs) -> outputs that opens an operation of this class, or None.
-
-    Subclasses that define their own ``call`` open by that.
-    """
-    for base in type(operation).__mro__:
-        if base in function_openers.OPENERS:
-            opener, when = function_openers.OPENERS[base]
-            return opener if type(operation).call is base.call and when(operation) else None
-    return _data_layer if isinstance(operation, internals.DATA_LAYERS) else None
-
-
-def _data_layer(layer, *args, **kwargs):
-    """A preprocessing layer, by its own ``call``, in which keras.ops stands for the backend."""
-    return type(layer).call(on_symbolic_tensors(layer), *args, **kwargs)
-
-
-@_opens(*[getattr(layers, n) for n in ("ContrastLimitedAdaptiveHistogramEqualization",) if hasattr(layers, n)])
+@opens(*layer_classes("ContrastLimitedAdaptiveHistogramEqualization"))
 def _local_equalization(layer, *args, **kwargs):
     raise Unexplainable("it looks each value up in a table of how often values occur around it, which has no relevance rule")
 
 
-@_opens(layers.TimeDistributed)
+@opens(layers.TimeDistributed)
 def _time_distributed(layer, inputs, mask=None, training=None):
     """Every step is a sample of its own."""
     kwargs = {}
-    if mask is not None and internals.takes(layer.layer, "mask"):
+    if mask is not None and takes(layer.layer, "mask"):
         kwargs["mask"] = MergeTime()(mask)
     outputs = layer.layer(MergeTime()(inputs), **kwargs)
     return keras.tree.map_structure(lambda y: SplitTime()(y, inputs), outputs)
 
 
-@_opens(*internals.FEATURE_CONCATENATION)
+@opens(*FEATURE_CONCATENATION)
 def _feature_concatenation(layer, xs):
     """Its own call takes TensorFlow's function."""
     return ops.concatenate(xs, axis=layer.axis)
 
 
-@_opens(layers.Bidirectional)
+@opens(layers.Bidirectional)
 def _bidirectional(layer, sequences, initial_state=None, mask=None, training=None):
     """Both layers, the backward one in its own order; without the fused kernels that Keras may take."""
     half = None if initial_state is None else len(initial_state) // 2
@@ -74,7 +59,7 @@ def _bidirectional(layer, sequences, initial_state=None, mask=None, training=Non
     return (*(merged if layer.merge_mode is None else (merged,)), *states)
 
 
-@_opens(layers.LSTMCell, *internals.CONVOLUTIONAL_LSTM_CELLS)
+@opens(layers.LSTMCell, *CONVOLUTIONAL_LSTM_CELLS)
 def _lstm_cell(cell, inputs, states, training=None):
     """c = f c' + i g, h = o tanh(c). Gates read all that the candidate g reads, but take no relevance."""
     h, c = states
@@ -88,7 +73,7 @@ def _lstm_cell(cell, inputs, states, training=None):
     return h, [h, c]
 
 
-@_opens(layers.GRUCell)
+@opens(layers.GRUCell)
 def _gru_cell(cell, inputs, states, training=None):
     """h = z h' + (1 - z) g. The reset gate is part of the candidate's weights (reset_after) or scales the state before."""
     (h,) = states if isinstance(states, (list, tuple)) else (states,)
@@ -105,7 +90,7 @@ def _gru_cell(cell, inputs, states, training=None):
     return h, [h] if isinstance(states, (list, tuple)) else h
 
 
-@_opens(layers.SimpleRNNCell)
+@opens(layers.SimpleRNNCell)
 def _simple_cell(cell, inputs, states, training=None):
     """h = f(x W + h' U + b)"""
     (h,) = states if isinstance(states, (list, tuple)) else (states,)
