@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
-from tf_lrp.messages.names import did_you_mean
+from tf_lrp.messages.names import meant
 from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
 from tf_lrp.methods.gradient import Gradient, InputTimesGradient
@@ -175,7 +175,7 @@ def explainer(name, model, **parameters):
         options = {key: parameters.pop(key) for key in list(parameters) if key not in known}
         return Analyzer(model, presets.preset(name, **parameters), **options)
     if name not in _METHODS:
-        hint = did_you_mean(name, names(), cutoff=0.4)
+        hint = meant(name, names(), cutoff=0.4)
         raise ValueError(f"There is no preset or method {name!r}.{hint} There are: {', '.join(names())}.")
     return _METHODS[name](model, **parameters)
 

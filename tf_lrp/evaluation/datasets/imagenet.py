@@ -18,9 +18,9 @@ _ANNOTATIONS = (
 class ImageNet(XMLDataset):
     """The 50 000 validation pictures of ILSVRC2012, one class each, in boxes.
 
-    Coordinates are taken as edges, counted from 0, right and bottom exclusive: both 0 and the full width occur in the files,
-    so they cannot be numbers of pixels. Pictures are resized by the shorter side and cropped around the middle (Kohlbrenner et
-    al. 2020, section IV-A).
+    Coordinates are read as edges, counted from 0, right and bottom exclusive: both 0 and the full width occur in the files, so
+    they cannot be indices of pixels. Pictures are resized by the shorter side and cropped around the centre (Kohlbrenner et al.
+    2020, section IV-A).
 
     Args:
         path: folder of one of these layouts. (a) As unpacked from ``imagenet_object_localization``:
