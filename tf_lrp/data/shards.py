@@ -297,8 +297,8 @@ def _samples(arrays, leaves):
     """The number of samples that all arrays of a batch have."""
     lengths = [len(a) if np.ndim(a) else None for a in arrays]
     if lengths[0] is None or set(lengths) != {lengths[0]}:
-        found = ", ".join(f"{leaf.key!r}: {np.shape(a)}" for leaf, a in zip(leaves, arrays, strict=True))
-        raise ValueError(f"All tensors of a batch need the same number of samples as their first axis; got {found}.")
+        shapes = ", ".join(f"{leaf.key!r}: {np.shape(a)}" for leaf, a in zip(leaves, arrays, strict=True))
+        raise ValueError(f"All tensors of a batch need the same number of samples as their first axis; got {shapes}.")
     return lengths[0]
 
 

@@ -102,12 +102,12 @@ class COCO(Dataset):
 
 def _instances(folder):
     for place in (folder / "annotations", folder):
-        found = sorted(place.glob("instances_*.json"))
-        chosen = found if len(found) == 1 else sorted(place.glob("instances_val*.json"))
+        files = sorted(place.glob("instances_*.json"))
+        chosen = files if len(files) == 1 else sorted(place.glob("instances_val*.json"))
         if len(chosen) == 1:
             return chosen[0]
-        if found:
-            raise ValueError(f"There are several files of annotations: {', '.join(map(str, found))}. Name one of them.")
+        if files:
+            raise ValueError(f"There are several files of annotations: {', '.join(map(str, files))}. Name one of them.")
     raise ValueError(f"{folder} has no annotations/instances_*.json; name the JSON file itself.")
 
 

@@ -92,11 +92,11 @@ class VOC(XMLDataset):
 
 def _voc_folder(path):
     for places in ([path], path.glob("VOC*"), path.glob("VOCdevkit/VOC*")):
-        found = sorted(f for f in places if (f / "Annotations").is_dir() and (f / "JPEGImages").is_dir())
-        if len(found) > 1:
-            raise ValueError(f"There are several VOC folders: {', '.join(map(str, found))}. Name one of them.")
-        if found:
-            return found[0]
+        folders = sorted(f for f in places if (f / "Annotations").is_dir() and (f / "JPEGImages").is_dir())
+        if len(folders) > 1:
+            raise ValueError(f"There are several VOC folders: {', '.join(map(str, folders))}. Name one of them.")
+        if folders:
+            return folders[0]
     raise ValueError(f"{path} is no VOC folder: neither it nor VOCdevkit/VOC* in it contains both Annotations and JPEGImages.")
 
 

@@ -138,9 +138,9 @@ def parameter_randomization(
     rows = []
     with contextlib.ExitStack() as cascade:
         for place in places if order == "bottom_up" else reversed(places):
-            with contextlib.ExitStack() as alone:
+            with contextlib.ExitStack() as single:
                 # Each layer is shuffled once: the cascade keeps the layers before it shuffled.
-                (alone if order == "independent" else cascade).enter_context(randomize(model, [every[place]], seed))
+                (single if order == "independent" else cascade).enter_context(randomize(model, [every[place]], seed))
                 maps = (explainer if follows else explainer(model)).analyze(x, explained, batch_size=batch_size)
             rows.append(Row(every[place].name, _compared(trained, maps, similarities, absolute)))
     return rows
