@@ -426,7 +426,7 @@ KILLED = """
 import os, signal, sys, threading, time
 import test_data
 from tf_lrp.data import formats
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 
 moment, count = sys.argv[1], int(sys.argv[2])
 stopped = threading.Semaphore(0)
@@ -452,9 +452,9 @@ if moment == "in a shard":
     for kind in (formats.TFRecord, formats.NPZ):
         stop_at(kind, "add", "after")
 elif moment == "before the shard is counted":
-    stop_at(files, "commit", "after", of_manifest=False)
+    stop_at(atomic_files, "commit", "after", of_manifest=False)
 elif moment == "before the manifest has its name":
-    stop_at(files, "commit", "before", of_manifest=True)
+    stop_at(atomic_files, "commit", "before", of_manifest=True)
 explained = test_data.explained_for_killing()
 for format in ("tfrecord", "npz"):
     threading.Thread(target=test_data.killed_run, args=(explained, sys.argv[3], format), daemon=True).start()

@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.files import npz
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 
 MANIFEST = "manifest.json"
 LOCK = f"{MANIFEST}.lock"
@@ -88,7 +88,7 @@ class _Files:
 
     def begin(self, index):
         self._index, self._final = index, self.file(index)
-        self._temporary = files.partial(self._final)
+        self._temporary = atomic_files.partial(self._final)
 
 
 class TFRecord(_Files):
@@ -112,7 +112,7 @@ class TFRecord(_Files):
 
     def commit(self):
         self._writer.close()
-        files.commit(self._temporary, self._final)
+        atomic_files.commit(self._temporary, self._final)
 
     def count(self, index):
         return sum(1 for _ in tf.data.TFRecordDataset(str(self.file(index))))
@@ -178,7 +178,7 @@ class NPZ(_Arrays):
                 # A new ZipInfo has no time stamp: the same samples give the same file.
                 with archive.open(zipfile.ZipInfo(leaf.key + ".npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, _fixed_width(array, leaf), allow_pickle=False)
-        files.commit(self._temporary, self._final)
+        atomic_files.commit(self._temporary, self._final)
 
     def load(self, index):
         path = self.file(index)
@@ -265,7 +265,7 @@ class Zarr(_Arrays):
             above = [p for p in chunk.parents if p.is_relative_to(top) and p.exists()]
             paths.update(above, [p / "zarr.json" for p in above if (p / "zarr.json").exists()])
         for path in sorted(paths, reverse=True):  # the contents of a folder before the folder
-            files.sync(path)
+            atomic_files.sync(path)
 
     def load(self, index):
         group, start = self._group("r"), index * self.shard_size

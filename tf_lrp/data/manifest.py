@@ -16,7 +16,7 @@ import tensorflow as tf
 
 from tf_lrp.data.formats import FORMATS, LOCK, MANIFEST, is_own
 from tf_lrp.messages.checks import is_integer
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 from tf_lrp.runs.fingerprints import file_digest
 from tf_lrp.runs.resume import as_json, changed_settings
 
@@ -66,7 +66,7 @@ def save(run, folder):
     """Writes the manifest atomically, with one line for each shard."""
     entries = ",\n  ".join(json.dumps(entry) for entry in run["shards"])
     lines = {key: json.dumps(value) for key, value in run.items()} | {"shards": f"[\n  {entries}\n ]"}
-    files.write(folder / MANIFEST, "{\n " + ",\n ".join(f"{json.dumps(k)}: {v}" for k, v in lines.items()) + "\n}\n")
+    atomic_files.write(folder / MANIFEST, "{\n " + ",\n ".join(f"{json.dumps(k)}: {v}" for k, v in lines.items()) + "\n}\n")
 
 
 def new(format, shard_size, structure, leaves, settings):

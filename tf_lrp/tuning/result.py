@@ -16,7 +16,7 @@ import tensorflow as tf
 import tf_lrp
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.presets import Preset
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 from tf_lrp.tuning import figure
 from tf_lrp.tuning.data import data_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
@@ -182,14 +182,16 @@ class Tuned:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("front-*.json"):
             old.unlink()
-        files.write(folder / "preset.json", self.preset.to_json() + "\n")
+        atomic_files.write(folder / "preset.json", self.preset.to_json() + "\n")
         if len(self.metrics) > 1:
             for number, (preset, _) in enumerate(self.front, 1):
-                files.write(folder / f"front-{number}.json", preset.to_json() + "\n")
-        files.write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
-        files.write(folder / "trials.csv", self._csv())
+                atomic_files.write(folder / f"front-{number}.json", preset.to_json() + "\n")
+        atomic_files.write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
+        atomic_files.write(folder / "trials.csv", self._csv())
         caption = figure.save(folder / "tuning.png", self)
-        files.write(folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n")
+        atomic_files.write(
+            folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n"
+        )
         return folder
 
     def _csv(self):
