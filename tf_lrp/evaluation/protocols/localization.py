@@ -14,6 +14,9 @@ from tf_lrp.evaluation.tables import Table, mean
 #: The row of the tables for relevance that is spread evenly over the picture.
 UNIFORM = "uniform"
 
+#: Name of the baseline in the figure.
+BASELINE = "uniform relevance"
+
 #: Kohlbrenner et al. 2020, Table I: (data set, network) -> preset or method -> (mu_w, mu <= 0.25, mu <= 0.5, mu).
 PUBLISHED = {
     ("voc", "caffenet"): {
@@ -154,13 +157,13 @@ def draw(curves, baseline=True, title="", ylabel="mean inside-total relevance ra
     Source: Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP", Fig. 3.
     """
     curves = figures.checked_curves(curves, ("centres", "means"))
-    if figures.UNIFORM in curves and baseline:
-        raise ValueError(f"A curve has the baseline's name {figures.UNIFORM!r}: give it another name, or set baseline=False.")
+    if BASELINE in curves and baseline:
+        raise ValueError(f"A curve has the baseline's name {BASELINE!r}: give it another name, or set baseline=False.")
     figure, axes = figures.curves_figure(curves, title, "size of the object's box (share of the picture)", ylabel)
     for size in (0.25, 0.5):
         axes.axvline(size, color=figures.GREY, linewidth=0.8, zorder=1)
     if baseline:
-        axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1.6, linestyle=(0, (2, 2)), label=figures.UNIFORM, zorder=3)
+        axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1.6, linestyle=(0, (2, 2)), label=BASELINE, zorder=3)
     figures.draw_lines(axes, curves)
     axes.set_xlim(0, 1)
     figures.label_curves(figure, axes, curves)
