@@ -65,9 +65,6 @@ def test_a_denominator_counts_from_the_root_of_the_smallest_normal_number(dtype,
     assert stabilizer(above)[0] == above[0] and stabilizer(below)[0] == 0
     np.testing.assert_allclose(stabilizer.divide(relevance, above), relevance / above)
     assert stabilizer.divide(relevance, below)[0] == 0
-    assert stabilizer.kept(above)[0] == 1 and stabilizer.kept(below)[0] == 0
     # An epsilon below it is no help, and one above it is.
     assert Stabilizer(0.5 * floor).divide(relevance, tf.zeros(1, dtype))[0] == 0
     assert np.isfinite(Stabilizer(2 * floor).divide(relevance, tf.zeros(1, dtype))[0])
-    if sign > 0:
-        np.testing.assert_allclose(stabilizer.divide(below, below, vanishing=True), [0.99], rtol=1e-6)

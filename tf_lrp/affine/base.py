@@ -1,4 +1,4 @@
-"""What rules need to know of a layer: that it is z = apply(x; kernel) + bias, linear in x and in the kernel."""
+"""Layers as rules see them: z = apply(x; kernel) + bias, linear in x and in the kernel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _AFFINE_OF_LAYER: dict[type, type[Affine]] = {}
 
 
 class Affine:
-    """One affine map z = apply(inputs, kernel) + bias, reading a user's layer but never changing it.
+    """One affine map z = apply(inputs, kernel) + bias. It reads a user's layer and never changes it.
 
     The kernel is a tensor that rules may map element by element (w+, w^2, 1) before it is applied. It is read from the
     layer's variables each time, so an explanation follows later changes of the weights.
 
     Attributes:
-        kinds: what selectors can call it ("conv", "pooling" ...).
-        default_rule: the rule it has unless a preset addresses it; None for layers with weights, which presets must
+        kinds: the words by which selectors find it ("conv", "pooling" ...).
+        default_rule: its rule unless a preset addresses it; None for layers with weights, which presets must
             cover.
         keeps_nonnegative: whether no output is negative where no input, and no array among the arguments, is.
         is_arithmetic: whether it has no weights and measures nothing new: what it makes of probabilities are no scores.
@@ -52,7 +52,7 @@ class Affine:
 
     @property
     def activation(self):
-        """The activation that the layer applies to z itself, or None."""
+        """The activation that the layer itself applies to z, or None."""
         return getattr(self.layer, "activation", None)
 
     def is_nonnegative(self, call, known):
@@ -60,20 +60,20 @@ class Affine:
         return self.keeps_nonnegative and all(map(known, call.operands))
 
     def check(self, rule):
-        """Raises ValueError, with a clause that says why, if the rule does not make sense here."""
+        """Raises ValueError with the reason, as a clause, if the rule does not apply to this map."""
 
     def kernel(self, dtype):
         """The kernel as a tensor of ``dtype``."""
         raise NotImplementedError(f"{type(self).__name__} has no kernel")
 
     def kernel_at(self, inputs, dtype):
-        """The kernel, where it depends on the inputs: a normalization's scale is a constant of the sample."""
+        """The kernel for these inputs. (The scale of a normalization is computed from each sample.)"""
         return self.kernel(dtype)
 
     def factors(self, inputs, dtype):
         """(kernel, scale) with z = scale * apply(inputs, kernel) + bias.
 
-        The scale is None, or a tensor that broadcasts against z: where that costs less than to multiply a large kernel by it.
+        The scale is a tensor that broadcasts against z, where multiplying z costs less than multiplying the kernel; else None.
         """
         return self.kernel_at(inputs, dtype), None
 
@@ -91,12 +91,12 @@ class Affine:
         raise NotImplementedError(f"{type(self).__name__} cannot be applied")
 
     def fan_in(self, kernel):
-        """Of how many products an output is the sum, at most."""
+        """The largest number of products that an output is the sum of."""
         entries = kernel.shape.num_elements()
         return math.inf if entries is None else entries
 
     def distribute_evenly(self, inputs, kernel, leftover):
-        """Relevance of the outputs shared evenly among the inputs of each: a list shaped like ``inputs``."""
+        """Distributes ``leftover`` (shaped like z) evenly over the inputs of each output: a list shaped like ``inputs``."""
         everywhere = tf.ones_like(kernel)
         with tf.GradientTape(watch_accessed_variables=False) as tape:
             tape.watch(inputs)
@@ -112,18 +112,18 @@ class Affine:
 class Weighted(Affine):
     """An affine map with trained weights, into which a normalization of its inputs or outputs can be folded.
 
-    Subclasses say along which axes of the kernel input and output channels run.
+    Subclasses define which axes of the kernel are those of the input and the output channels.
     """
 
     channels_first = False
 
     def scale_outputs(self, kernel, scale):
         """The kernel of scale * apply(x, kernel); ``scale`` has one entry per output channel."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where its output channels are")
+        raise NotImplementedError(f"{type(self).__name__} does not define scale_outputs")
 
     def scale_inputs(self, kernel, scale):
         """The kernel of apply(scale * x, kernel); ``scale`` has one entry per input channel."""
-        raise NotImplementedError(f"{type(self).__name__} does not say where its input channels are")
+        raise NotImplementedError(f"{type(self).__name__} does not define scale_inputs")
 
     def fan_in(self, kernel):
         return kernel.shape[:-1].num_elements()  # output channels come last, unless a subclass says otherwise
@@ -156,7 +156,7 @@ def affine_for(*layer_classes):
 
 @dataclass(frozen=True)
 class Call:
-    """What an operation is called on.
+    """The arguments of an operation.
 
     Attributes:
         args, kwargs: nested structures whose tensors are KerasTensors.
@@ -178,7 +178,7 @@ class Call:
 
     @property
     def arrays(self):
-        """Operands with values of their own: variables, tensors, arrays."""
+        """Operands that have values: variables, tensors, arrays."""
         leaves = tree.flatten((self.args, self.kwargs))
         return [leaf for leaf in leaves if isinstance(leaf, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable)]
 
@@ -188,7 +188,7 @@ def describe(operation, args, kwargs):
 
     Args:
         operation: a Keras layer or operation.
-        args, kwargs: what it is called on, with KerasTensors for tensors.
+        args, kwargs: its arguments, with KerasTensors for tensors.
     """
     affine_class = nearest_class(_AFFINE_OF_LAYER, operation)
     call = Call(args, kwargs)

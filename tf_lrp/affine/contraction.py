@@ -1,4 +1,4 @@
-"""Sums of products with weights that are written as functions: matmul, einsum, convolution of keras.ops."""
+"""Functions of keras.ops that multiply by weights and sum up: matmul, einsum, convolutions."""
 
 from __future__ import annotations
 
@@ -42,12 +42,12 @@ class Contraction(Affine):
         return self.compute(*args, **kwargs)
 
     def compute(self, *args, **kwargs):
-        """What the operation computes of tensors."""
+        """The operation's result for tensors."""
         return call_of(self.layer)(*args, **kwargs)
 
 
 @affine_for(*keras_classes.operation_classes("Matmul", "Einsum", "Tensordot", "Dot", "Inner", "Outer", "Kron"))
-class Product(Contraction):
+class WeightedMatmul(Contraction):
     """Matrix products."""
 
     keeps_nonnegative = True

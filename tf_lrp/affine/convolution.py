@@ -10,7 +10,7 @@ from tf_lrp.affine.base import Weighted, affine_for
 
 
 class Convolution(Weighted):
-    """What all convolutions share: where their channels are and how their kernel is read."""
+    """Base of all convolutions: the axis of their channels and their kernel."""
 
     kinds = frozenset({"conv", "weights"})
 
@@ -51,7 +51,7 @@ class Conv(Convolution):
         return ops.conv(x, kernel, **geometry)
 
     def _is_depthwise(self, channels):
-        """Whether each channel is a group: Keras compiles grouped convolutions, which takes many times as long on a CPU."""
+        """Whether each channel is its own group. (Keras compiles grouped convolutions, which is much slower on a CPU.)"""
         layer = self.layer
         alone = layer.groups == channels > 1 and not self.channels_first
         return alone and layer.rank < 3 and len(set(layer.strides)) == 1
@@ -61,14 +61,14 @@ class Conv(Convolution):
 
     def scale_inputs(self, kernel, scale):
         groups = self.layer.groups
-        # Output channel o of group g sees the inputs of that group only.
+        # An output channel of group g depends on the inputs of that group only.
         of_group = tf.reshape(scale, (groups, -1))
         return kernel * tf.transpose(tf.repeat(of_group, kernel.shape[-1] // groups, axis=0))
 
 
 @affine_for(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
 class DepthwiseConv(Convolution):
-    """Each channel by itself: kernel (*size, inputs, depth multiplier), outputs ordered by input channel."""
+    """One convolution for each channel: kernel (*size, inputs, depth multiplier), outputs ordered by input channel."""
 
     kinds = frozenset({"conv", "depthwise", "weights"})
 
@@ -114,7 +114,7 @@ class SeparablePointwise(Convolution):
 
     def apply(self, inputs, kernel):
         (x,) = inputs
-        if self.channels_first:  # TensorFlow has no such convolutions on a CPU, where Keras runs the layer all the same
+        if self.channels_first:  # TensorFlow has no such convolution on a CPU; Keras transposes
             return tf.einsum("nc...,cd->nd...", x, tf.reshape(kernel, kernel.shape[-2:]))
         return ops.conv(x, kernel, strides=1, padding="valid", data_format=self.layer.data_format)
 
@@ -131,16 +131,16 @@ class SeparablePointwise(Convolution):
 
 
 def transposed_convolution(x, kernel, layer):
-    """What a layer or operation of transposed convolution computes, also where TensorFlow lacks a kernel for it.
+    """A transposed convolution, also where TensorFlow has no kernel for it.
 
-    Its dilated transposed convolutions do not run on a CPU in float64, nor in float32 without oneDNN (which it leaves off on
-    processors without AVX-512). With strides of 1, all that Keras allows there, they are ordinary convolutions with the
-    kernel turned over.
+    Dilated transposed convolutions do not run on a CPU in float64, nor in float32 without oneDNN (which TensorFlow does not use
+    on processors without AVX-512). With strides of 1, the only ones that Keras allows with dilation, they are ordinary
+    convolutions with a flipped kernel.
 
     Args:
         x: tensor (N, *lengths, inputs), or with channels first.
         kernel: tensor (*size, outputs, inputs).
-        layer: says ``strides``, ``padding``, ``output_padding``, ``data_format`` and ``dilation_rate``.
+        layer: has the attributes ``strides``, ``padding``, ``output_padding``, ``data_format`` and ``dilation_rate``.
     """
     axes = len(kernel.shape) - 2
     strides, dilations = (
@@ -156,8 +156,8 @@ def transposed_convolution(x, kernel, layer):
         border.append([reach - cut, cut if layer.padding == "same" else reach])
     channels_first = layer.data_format == "channels_first"
     x = tf.pad(x, [[0, 0], [0, 0], *border] if channels_first else [[0, 0], *border, [0, 0]])
-    turned = tf.linalg.matrix_transpose(tf.reverse(kernel, range(axes)))
-    return ops.conv(x, turned, 1, "valid", data_format=layer.data_format, dilation_rate=dilations)
+    flipped = tf.linalg.matrix_transpose(tf.reverse(kernel, range(axes)))
+    return ops.conv(x, flipped, 1, "valid", data_format=layer.data_format, dilation_rate=dilations)
 
 
 @affine_for(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)

@@ -62,7 +62,7 @@ class BatchNormalization(ScaleShift):
 
 @affine_for(layers.Normalization)
 class Normalization(ScaleShift):
-    """(x - mean) / sqrt(variance), or its inverse. Relevance passes: a pixel is the same pixel in other units."""
+    """(x - mean) / sqrt(variance), or its inverse. Relevance passes, because only the units of the input change."""
 
     kinds = frozenset({"rescaling"})
     default_rule = Pass()
@@ -84,7 +84,7 @@ class Rescaling(ScaleShift):
     is_arithmetic = True
 
     def scale_and_shift(self, dtype):
-        # Keras rounds Python numbers to float32 on the way to float64, and so what is explained has them rounded, too.
+        # Keras rounds Python numbers to float32 before it casts them to float64. The twin computes the same.
         scale, offset = ops.cast(self.layer.scale, dtype), ops.cast(self.layer.offset, dtype)
         if len(scale.shape) and keras.config.image_data_format() == "channels_first":
             scale = tf.reshape(scale, (*scale.shape, *[1] * (3 - len(scale.shape))))

@@ -12,12 +12,12 @@ import tensorflow as tf
 
 from tf_lrp.affine.base import Weighted
 
-#: Pictures in a batch for which the outputs of a layer are counted, where they are weighed against its kernel.
+#: The number of samples for which the size of a layer's output is compared with that of its kernel.
 _USUAL_BATCH = 8
 
 
 class _Folded(Weighted):
-    """What folding leaves alone is the inner map's."""
+    """An affine map with a normalization before or after it; everything else is that of the inner map."""
 
     def __init__(self, inner, normalization):
         super().__init__(inner.layer)

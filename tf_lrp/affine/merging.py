@@ -15,17 +15,17 @@ from tf_lrp.rules import ZRule
 
 
 def align(inputs):
-    """Inputs of lower rank get axes of size 1 behind the batch, as in Keras's merging layers."""
+    """Inserts axes of size 1 after the batch axis of inputs of lower rank, as Keras's merging layers do."""
     rank = max(x.shape.rank for x in inputs)
     return [functools.reduce(lambda t, _: tf.expand_dims(t, 1), range(rank - x.shape.rank), x) for x in inputs]
 
 
 def _learned(call):
-    """Operands that a network learned, such as the embeddings of positions: variables, and what was computed from them."""
+    """Operands that were learned, such as embeddings of positions: variables, and tensors computed from them."""
     return [a for a in call.arrays if isinstance(a, keras.Variable | tf.Variable) or (tf.is_tensor(a) and a.shape.rank > 1)]
 
 
-class Sum(Affine):
+class WeightedSum(Affine):
     """z = sum_k kernel_k x_k + learned constant, for inputs that broadcast against each other."""
 
     default_rule = ZRule()
@@ -34,7 +34,7 @@ class Sum(Affine):
 
     @classmethod
     def describes(cls, operation, call):
-        # x + number merges nothing: it is the same quantity in other units.
+        # x + number merges no branches: it is the same quantity in other units.
         return len(call.inputs) + len(_learned(call)) > 1
 
     def __init__(self, layer, call=None):
@@ -60,14 +60,14 @@ class Sum(Affine):
 
 
 @affine_for(layers.Add, keras_classes.Add)
-class Add(Sum):
+class Add(WeightedSum):
     """z = x_0 + x_1 + ..."""
 
     kinds = frozenset({"merge", "add"})
 
 
 @affine_for(layers.Subtract, keras_classes.Subtract)
-class Subtract(Sum):
+class Subtract(WeightedSum):
     """z = x_0 - x_1"""
 
     kinds = frozenset({"merge", "subtract"})
@@ -82,11 +82,11 @@ class Subtract(Sum):
 
 
 @affine_for(layers.Average)
-class Mean(Sum):
+class AverageMerge(WeightedSum):
     """z = (x_0 + ... + x_{n-1}) / n"""
 
     kinds = frozenset({"merge", "average"})
 
     def apply(self, inputs, kernel):
-        # Divided last: summed up first, inputs that cancel give exactly 0.
+        # The division comes last, so that inputs that cancel give exactly 0.
         return super().apply(inputs, kernel) / self.count

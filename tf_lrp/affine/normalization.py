@@ -1,4 +1,4 @@
-"""Normalizations by a sample's own statistics. Their scale is taken as a constant of the sample, so what is left is affine.
+"""Normalizations by statistics of each sample. Their scale is treated as a constant, so that the rest is affine.
 
 Source: Achtibat et al. 2024, "AttnLRP", section 3.3; Ali et al. 2022, "XAI for transformers", the LN-rule.
 """
@@ -33,7 +33,7 @@ class LayerNormalization(SampleNormalization):
         return sorted(axis % x.shape.rank for axis in axes)
 
     def _per_feature(self, vector, x):
-        """gamma or beta, which have the shape of the normalized axes, against x."""
+        """gamma or beta, which have the shape of the normalized axes, reshaped so that it broadcasts against x."""
         axes = self._axes(x)
         return tf.reshape(vector, [x.shape[axis] if axis in axes else 1 for axis in range(x.shape.rank)])
 
@@ -65,7 +65,6 @@ class LayerNormalizationFunction(LayerNormalization):
         super().__init__(operation)
         arguments = dict(zip(("x", "gamma", "beta"), call.args, strict=False)) | call.kwargs
         self.layer = _Parameters(operation, arguments.get("gamma"), arguments.get("beta"))
-
         self.operation = operation
 
     @property
@@ -77,7 +76,7 @@ class LayerNormalizationFunction(LayerNormalization):
 
 
 class _Parameters:
-    """An operation's attributes with its gamma and beta beside them, as a layer has them."""
+    """The attributes of an operation, its gamma and its beta under the names that they have in a layer."""
 
     def __init__(self, operation, gamma, beta):
         self.axis, self.rms_scaling, self.gamma, self.beta = operation.axis, operation.rms_scaling, gamma, beta
@@ -103,7 +102,7 @@ class GroupNormalization(SampleNormalization):
         return tf.reshape(vector, [-1 if a == axis else 1 for a in range(x.shape.rank)])
 
     def _over_groups(self, x, statistic):
-        """A statistic of each group, against x."""
+        """A statistic of each group, in the shape of x."""
         grouped, axis = self._grouped(x)
         grouped.set_shape([None] * (x.shape.rank + 1))
         value = statistic(grouped, self._axes(grouped, axis))

@@ -1,4 +1,4 @@
-"""Averages: pooling and interpolation. Their weights are fixed, so the kernel is the single number 1."""
+"""Linear reductions: average pooling, means, sums and interpolation. Their weights are fixed, so the kernel is the number 1."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from tf_lrp.keras_compat import keras_classes
 from tf_lrp.rules import ZRule
 
 
-class Average(Affine):
-    """z = kernel * average(x), for a layer that is linear itself."""
+class LinearReduction(Affine):
+    """z = kernel * layer(x), for a layer that is linear."""
 
     default_rule = ZRule()
     keeps_nonnegative = True
@@ -19,7 +19,7 @@ class Average(Affine):
 
     @classmethod
     def describes(cls, operation, call):
-        return len(call.inputs) == 1  # with a mask the weights are the mask's
+        return len(call.inputs) == 1  # with a mask, the weights depend on the mask
 
     def kernel(self, dtype):
         return tf.ones((), dtype)
@@ -34,28 +34,28 @@ class Average(Affine):
     *keras_classes.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
     *keras_classes.operation_classes("AveragePool", "Mean"),
 )  # fmt: skip
-class AveragePooling(Average):
-    """The mean of each window; at padded borders the mean of what lies inside."""
+class AveragePooling(LinearReduction):
+    """The mean of each window; at padded borders, the mean of the entries inside the image."""
 
     kinds = frozenset({"pooling", "average_pooling"})
 
 
 @affine_for(layers.GlobalAveragePooling1D, layers.GlobalAveragePooling2D, layers.GlobalAveragePooling3D)
-class GlobalAveragePooling(Average):
+class GlobalAveragePooling(LinearReduction):
     """The mean over all positions."""
 
     kinds = frozenset({"pooling", "average_pooling", "global_pooling"})
 
 
 @affine_for(*keras_classes.operation_classes("Sum", "Cumsum", "Trace"))
-class AxisSum(Average):
+class ReduceSum(LinearReduction):
     """The sum along axes."""
 
     kinds = frozenset({"merge", "add"})
 
 
 @affine_for(layers.UpSampling2D, layers.Resizing, *keras_classes.operation_classes("Resize"))
-class Interpolation(Average):
+class Interpolation(LinearReduction):
     """Up-sampling by interpolation: each output is an average of its neighbours. ("nearest" copies, and is no average.)"""
 
     kinds = frozenset({"resampling"})
@@ -64,7 +64,7 @@ class Interpolation(Average):
     @classmethod
     def describes(cls, operation, call):
         if operation.interpolation == "area" and not cls._is_separable(operation, call.inputs[0].shape):
-            return False  # TensorFlow has no gradient of it
+            return False  # TensorFlow has no gradient of this one
         return operation.interpolation != "nearest"
 
     def is_nonnegative(self, call, known):
@@ -73,7 +73,7 @@ class Interpolation(Average):
         return self.layer.interpolation == "bilinear" and known(filled) and super().is_nonnegative(call, known)
 
     def bias(self, inputs, kernel):
-        """What the borders are filled with that keep the aspect ratio."""
+        """The fill value at the borders that preserve the aspect ratio."""
         filled = getattr(self.layer, "pad_to_aspect_ratio", False) and self.layer.fill_value
         return self.layer.call(tf.zeros_like(inputs[0][:1])) if filled else None
 
@@ -84,7 +84,7 @@ class Interpolation(Average):
         if (has_kernels and x.dtype == tf.float32) or not self._is_separable(layer, x.shape):
             z, bias = super().apply(inputs, kernel), self.bias(inputs, kernel)
             return z if bias is None else z - kernel * bias
-        # TensorFlow knows the others in float32 only, some without a gradient, and XLA not at all: z = A x B^T.
+        # TensorFlow computes the others in float32 only, and some without a gradient; XLA has none of them: z = A x B^T.
         of_rows, of_columns = (self._matrix(side, x) for side in (0, 1))
         equation = "nchw,hp,wq->ncpq" if layer.data_format == "channels_first" else "nhwc,hp,wq->npqc"
         return kernel * tf.einsum(equation, x, of_rows, of_columns)
@@ -96,7 +96,7 @@ class Interpolation(Average):
         return len(shape) == 4 and not cut_or_filled
 
     def _matrix(self, side, x):
-        """What it makes of each unit vector along the rows (0) or columns (1): (inputs, outputs)."""
+        """The weights along the rows (0) or columns (1), as a matrix (inputs, outputs)."""
         axis = side + (2 if self.layer.data_format == "channels_first" else 1)
 
         def matrix(length):
@@ -107,12 +107,12 @@ class Interpolation(Average):
 
         if x.shape[axis] is None:
             return tf.stop_gradient(matrix(tf.shape(x)[axis]))
-        with tf.init_scope():  # numbers that are known when the graph is built
+        with tf.init_scope():  # constants of the graph
             return matrix(x.shape[axis]).numpy()
 
 
-class WindowAverage(Average):
-    """The average over the windows of a max-pooling layer: what rules other than winner-takes-all share by."""
+class WindowAverage(LinearReduction):
+    """The average over the windows of a max-pooling layer, to which rules other than winner-takes-all apply."""
 
     kinds = frozenset({"pooling", "max_pooling"})
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
-from tf_lrp.affine.merging import Sum
+from tf_lrp.affine.merging import WeightedSum
 from tf_lrp.keras_compat.operations import CellSum, StateSum
 
 
@@ -50,7 +50,7 @@ class CellPreactivation(Affine):
 
 
 @affine_for(StateSum)
-class State(Sum):
+class RecurrentStateSum(WeightedSum):
     """kept + new, element by element. Bias and stabilizer, where a rule redistributes them, go to all units of both."""
 
     kinds = frozenset({"merge", "add", "recurrent"})

@@ -1,6 +1,6 @@
 """Linear functions whose weights are fixed and lie inside an operation: Fourier transforms, sums over segments, warped images.
 
-They can be applied, but their weights cannot be had one by one. So relevance is shared by contribution alone.
+They can be applied, but their weights are not available one by one. So relevance is shared by contribution only.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine.base import Affine, affine_for
-from tf_lrp.affine.contraction import Product
+from tf_lrp.affine.contraction import WeightedMatmul
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.keras_compat import keras_classes, lengths
 from tf_lrp.keras_compat.operations import ComplexPart
@@ -45,7 +45,7 @@ class Transform(Affine):
     def describes(cls, operation, call):
         linear = cls.linear_arguments(operation, call)
         others = [t for t in call.inputs if not any(t is x for x in linear)]
-        # Places, as indices of segments, may come from the inputs; what is linear in each of two factors is a product.
+        # Integer inputs, such as indices of segments, are allowed. A second float input would make it a product.
         return bool(linear) and not any("float" in t.dtype for t in others)
 
     @classmethod
@@ -71,7 +71,7 @@ class Transform(Affine):
         )
         if not by_contribution:
             raise ValueError(
-                "it is a linear function whose weights are fixed and not at hand one by one, so that it takes ZRule, Epsilon "
+                "it is a linear function whose weights are not available one by one, so that it takes ZRule, Epsilon "
                 f"(with bias_factor=0), Stop, or Pass where one input has the shape of the output; got {rule}"
             )
 
@@ -88,11 +88,11 @@ class Transform(Affine):
         return kernel * z
 
     def _has_offset(self):
-        """Whether what lies outside an image is a number other than 0."""
+        """Whether pixels outside the image have a value other than 0."""
         return getattr(self.layer, "fill_mode", "constant") == "constant" and bool(getattr(self.layer, "fill_value", 0))
 
     def _run(self, values, inputs):
-        """f, with ``values`` in the place of the inputs it is linear in."""
+        """f, with ``values`` instead of the inputs in which it is linear."""
         leaves = iter(
             x if dtype is None else tf.cast(given, dtype) for x, given, dtype in zip(values, inputs, self.types, strict=True)
         )
@@ -107,7 +107,7 @@ affine_for(*_LINEAR_IN)(Transform)
 
 @affine_for(ComplexPart)
 class FourierPart(Transform):
-    """The real or the imaginary part of a Fourier transform, linear in the real and the imaginary part of what it is given."""
+    """The real or the imaginary part of a Fourier transform, linear in the real and the imaginary part of its argument."""
 
     @classmethod
     def linear_arguments(cls, operation, call):
@@ -116,7 +116,7 @@ class FourierPart(Transform):
 
 @affine_for(lengths.SizedSum)
 class SumToSize(Transform):
-    """A sum over segments, or scattered values, where the length of the result is known when the graph runs."""
+    """A sum over segments, or scattered values, whose length becomes known when the graph runs."""
 
     @classmethod
     def linear_arguments(cls, operation, call):
@@ -141,12 +141,12 @@ class ScatterAdd(Transform):
 
 
 @affine_for(*keras_classes.operation_classes("Vdot", "Correlate"))
-class ProductFunction(Product):
+class ProductFunction(WeightedMatmul):
     """Products with an array of weights that are linear in both."""
 
 
 @affine_for(*keras_classes.operation_classes("Cross"))
-class CrossFunction(Product):
+class CrossFunction(WeightedMatmul):
     """x_1 y_2 - x_2 y_1, for each pair of axes."""
 
     keeps_nonnegative = False
@@ -178,7 +178,7 @@ class BatchNormalizationFunction(BatchNormalization):
 
 
 class _Statistics:
-    """The arguments of keras.ops.batch_normalization by the names that they have in the layer."""
+    """The arguments of keras.ops.batch_normalization under the names that they have in the layer."""
 
     def __init__(self, operation, given):
         self.axis, self.epsilon = operation.axis, operation.epsilon

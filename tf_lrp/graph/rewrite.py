@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +19,7 @@ from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
-from tf_lrp.twins.pooling import SHARING_TWINS
+from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,11 +98,12 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
     plans = optimize(graph, facts, rules, optimizations)
     described = list(zip(graph.nodes, facts, choices, plans, strict=True))
 
+    def step_of(node, rule):
+        return _step(node, rule, preset, optimizations)
+
     def twin_at(position):
         node, of_node, (choice, takes), plan = described[position]
-        return _twin(
-            node, of_node, choice, takes, plan, functools.partial(_step, preset=preset, optimizations=optimizations), dtype
-        )
+        return _twin(node, of_node, choice, takes, plan, step_of, dtype)
 
     built = build(graph, twin_at, dtype, name)
     parts = zip(described, built.layers, built.taken, built.returned, strict=True)
@@ -181,14 +180,12 @@ def _twin(node, of_node, choice, takes, plan, step_of, dtype):
         _check_pass(node, of_node)
     arguments["takes"] = takes
     twin_class = _twin_class(node, of_node, choice)
+    if twin_class.follows_plan and plan != DEFAULT_PLAN:
+        arguments["plan"] = plan
     if twin_class is AffineTwin:
-        return AffineTwin(affine=node.affine, plan=plan, **arguments)
-    if twin_class is PassTwin:
-        return PassTwin(plan=plan, **arguments)
+        arguments["affine"] = node.affine
     if issubclass(twin_class, RecurrentTwin):
         arguments["step"] = step_of(node, choice.rule)
-    if twin_class in SHARING_TWINS:
-        arguments["plan"] = plan
     return twin_class(**arguments)
 
 

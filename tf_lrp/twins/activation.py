@@ -29,7 +29,7 @@ class PassTwin(Twin):
 
     kinds = frozenset({"activation"})
     rules = (Pass,)
-    is_arithmetic = is_elementwise = True
+    is_arithmetic = is_elementwise = follows_plan = True
 
     @classmethod
     def variant(cls, operation, signals):

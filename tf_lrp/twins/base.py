@@ -82,6 +82,8 @@ class Twin(keras.layers.Layer):
     is_arithmetic = False
     #: Whether each entry of the output depends on the same entry of each input alone.
     is_elementwise = False
+    #: Whether the class takes an argument ``plan``, the `Plan` that it follows.
+    follows_plan = False
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(name=name, dtype=dtype)

@@ -20,6 +20,8 @@ class AffineTwin(Twin):
         operation, rule, name, dtype, arguments, takes: see `Twin`.
     """
 
+    follows_plan = True
+
     def __init__(self, operation, rule, name, dtype, arguments, affine, plan=DEFAULT_PLAN, takes=()):
         if isinstance(rule, WinnerTakesAll):
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) has no winner, so it cannot take {rule}.")

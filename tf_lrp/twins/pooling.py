@@ -242,5 +242,3 @@ class MaxPoolingTwin(_MaxPoolingTwin):
 
 #: The twins above, whose winners alone take relevance.
 POOLING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin, MaxTwin, MinTwin, WinnerTwin)
-#: Those of them that share by the terms of another rule, too.
-SHARING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin)

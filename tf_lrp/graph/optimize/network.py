@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from tf_lrp.graph.nodes import Graph
 from tf_lrp.rules import Rule
 from tf_lrp.twins.plan import TermPlan
-from tf_lrp.twins.pooling import SHARING_TWINS
 from tf_lrp.twins.registry import twin_class_of
 
 
@@ -37,7 +36,10 @@ def has_terms(rule):
 
 def propagates(node, rule):
     """Whether the twin of a node propagates relevance by the terms of its rule."""
-    return has_terms(rule) and (node.affine is not None or twin_class_of(node.operation) in SHARING_TWINS)
+    if node.affine is not None:
+        return has_terms(rule)
+    twin_class = twin_class_of(node.operation)
+    return has_terms(rule) and twin_class is not None and twin_class.follows_plan
 
 
 def planned_terms(plan, rule):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tf_lrp.graph.optimize.network import map_terms, planned_terms, propagates
-from tf_lrp.rules import Favouring, identity, negative, ones, positive, signed_parts
+from tf_lrp.rules import AddGamma, identity, negative, ones, positive, split_by_sign
 from tf_lrp.twins.plan import TermPlan
 
 #: Fan-in up to which denominators are recomputed in the backward pass instead of stored: 1x1 convolutions dominate the
@@ -127,14 +127,14 @@ def complement(first, second):
 
 
 def _splits(term, same, opposite):
-    return term.parts in (signed_parts(same, opposite, True), signed_parts(same, opposite, False))
+    return term.parts in (split_by_sign(same, opposite, True), split_by_sign(same, opposite, False))
 
 
 def _gamma(term):
     """gamma of a term that favours the contributions that have the sign of its outputs; None for others."""
     same, opposite = (positive, negative) if term.where == "positive" else (negative, positive)
     _, first = term.parts[0]
-    if term.where == "all" or not isinstance(first, Favouring):
+    if term.where == "all" or not isinstance(first, AddGamma):
         return None
-    maps = Favouring(first.gamma, same), Favouring(first.gamma, opposite)
+    maps = AddGamma(first.gamma, same), AddGamma(first.gamma, opposite)
     return first.gamma if _splits(term, *maps) and term.bias in (None, maps[0]) else None
