@@ -26,6 +26,7 @@ from tf_lrp.tuning import figure as tuning_figure
 from tf_lrp.tuning.result import Tuned, non_dominated
 
 optuna = pytest.importorskip("optuna")
+pytestmark = pytest.mark.eager  # every trial has a new analyzer, which would be traced
 SIDE, CLASSES = 16, 3
 
 
@@ -257,6 +258,7 @@ def naive_aopc(model, x, target, r):
     return np.mean([scores[0] - score for score in scores])
 
 
+@pytest.mark.compiled
 @pytest.mark.parametrize("preset", ["cmp_a2_flat", "epsilon"])
 def test_metrics_are_what_loops_find_whatever_the_batch(model, preset):
     data = some_data(3)
@@ -732,6 +734,7 @@ def command(*arguments):
     return CliRunner().invoke(app, ["tune", *map(str, arguments)])
 
 
+@pytest.mark.compiled
 def test_command(tmp_path, model_file):
     space = tmp_path / "space.json"
     space.write_text('{"input": ["flat"], "upper": {"zplus": []}}')
