@@ -12,7 +12,7 @@ from tf_lrp.explain import neurons
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
-from tf_lrp.twins import RecurrentTwin, StoppingTwin
+from tf_lrp.twins import RecurrentTwin, StopGradientTwin
 
 #: Causes of relevance that is not handed on -> their names in a table.
 CAUSES = {
@@ -218,7 +218,7 @@ def _balance(step, values, arrived, dependent, ratios):
 
     received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
     amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
-    if not received or isinstance(step.twin, StoppingTwin):
+    if not received or isinstance(step.twin, StopGradientTwin):
         return LayerBalance(**named, received=amount, passed=0.0, stopped=amount)
 
     # If a layer returned its input unchanged, two tensors have one value: each gets a tensor of its own.

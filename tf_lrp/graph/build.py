@@ -83,7 +83,7 @@ def build(graph, layer_at, dtype, name) -> Built:
         described = zip(graph.nodes, layers, taken, strict=True)
         of_inputs = [layer(*x) for node, layer, x in described if isinstance(node.operation, Entries)]
         model = model_of(inputs, core([*flat, *of_inputs]), name)
-    results = {name: uses for name, uses in current(graph.results).items() if all(map(is_connected, uses))}
+    results = {name: uses for name, uses in current(graph.layer_outputs).items() if all(map(is_connected, uses))}
     positions = {n: id(t) for n, t in enumerate(tree.flatten(graph.inputs)) if id(t) in entries}
     relevant = {n: tensors[id(entries[raw])] for n, raw in positions.items()}
     return Built(model, core, tuple(layers), tuple(taken), tuple(returned), results, relevant)

@@ -19,7 +19,7 @@ from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
+from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StopGradientTwin, Twin
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,7 +175,7 @@ def _twin(node, node_facts, choice, takes, plan, step_of, dtype):
         "arguments": (node.args, node.kwargs),
     }
     if isinstance(choice.rule, Stop):
-        return StoppingTwin(**arguments) if node.affine is None else StoppingTwin(**arguments, function=node.affine)
+        return StopGradientTwin(**arguments) if node.affine is None else StopGradientTwin(**arguments, function=node.affine)
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
         _check_pass(node, node_facts)
     arguments["takes"] = takes

@@ -68,9 +68,9 @@ class Twin(keras.layers.Layer):
     """
 
     #: What selectors can call the layer, words from `tf_lrp.select.KINDS`, such as {"dense", "weights"}. With "weights" it is
-    #: counted among the layers with weights, and presets choose its rule. Empty: what the library makes of the operation.
+    #: counted among the layers with weights, and presets choose its rule. Empty: the kinds of the nearest base class's twin.
     kinds: frozenset[str] = frozenset()
-    #: The rule unless a preset addresses it; None: presets must say (with "weights"), or it needs none (without).
+    #: The rule unless a preset addresses it; None: a preset must choose one (with "weights"), or `Pass` (without).
     default_rule: Rule | None = None
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
@@ -78,7 +78,7 @@ class Twin(keras.layers.Layer):
     remainder = ""
     #: Whether no output is negative where no input, and no number among the arguments, is. Rules use it to skip work.
     keeps_nonnegative = False
-    #: Whether it computes with its inputs alone, without weights: what it makes of probabilities are no scores.
+    #: Whether it computes with its inputs alone, without weights, so that of probabilities it does not make scores.
     is_arithmetic = False
     #: Whether each entry of the output depends on the same entry of each input alone.
     is_elementwise = False
