@@ -181,7 +181,7 @@ def test_other_selections(analyzer, labelled, x, y):
 @pytest.mark.parametrize("label", [5, -1])
 def test_a_label_that_names_no_neuron_stops_the_run(analyzer, x, label):
     data = tf.data.Dataset.from_tensor_slices((x[:3], [0, label, 1])).batch(2)
-    with pytest.raises(tf.errors.InvalidArgumentError, match="names no neuron: the output has the neurons 0 to 4"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="is not a neuron: the output has the neurons 0 to 4"):
         list(tf_lrp.data.explain(data, analyzer, "labels"))
 
 
@@ -426,7 +426,7 @@ KILLED = """
 import os, signal, sys, threading, time
 import test_data
 from tf_lrp.data import formats
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 
 moment, count = sys.argv[1], int(sys.argv[2])
 stopped = threading.Semaphore(0)
@@ -452,9 +452,9 @@ if moment == "in a shard":
     for kind in (formats.TFRecord, formats.NPZ):
         stop_at(kind, "add", "after")
 elif moment == "before the shard is counted":
-    stop_at(files, "commit", "after", of_manifest=False)
+    stop_at(atomic_files, "commit", "after", of_manifest=False)
 elif moment == "before the manifest has its name":
-    stop_at(files, "commit", "before", of_manifest=True)
+    stop_at(atomic_files, "commit", "before", of_manifest=True)
 explained = test_data.explained_for_killing()
 for format in ("tfrecord", "npz"):
     threading.Thread(target=test_data.killed_run, args=(explained, sys.argv[3], format), daemon=True).start()
@@ -524,7 +524,7 @@ def test_overwriting_with_another_format(analyzer, labelled, tmp_path):
 # -- what goes wrong ----------------------------------------------------------------------------------------------------
 
 
-def test_a_run_begun_otherwise_says_what_differs(analyzer, labelled, tmp_path):
+def test_a_run_with_other_settings_says_what_differs(analyzer, labelled, tmp_path):
     run = tmp_path / "run"
     tf_lrp.data.write(tf_lrp.data.explain(labelled, analyzer), run, shard_size=SHARD)
     before = contents(run)
@@ -539,8 +539,8 @@ def test_a_run_begun_otherwise_says_what_differs(analyzer, labelled, tmp_path):
     fails("format was 'tfrecord' and is 'npz'", format="npz")
     fails("neuron_selection was None and is 2", explain(labelled, analyzer, 2))
     fails("preset was 'epsilon' and is 'z'", explain(labelled, tf_lrp.Analyzer(convnet(), "z")))
-    fails("begun otherwise: rules was", explain(labelled, tf_lrp.Analyzer(convnet(), tf_lrp.preset("epsilon", epsilon=0.5))))
-    fails("begun otherwise: weights was", explain(labelled, tf_lrp.Analyzer(randomize(convnet(), 3), "epsilon")))
+    fails("rules was", explain(labelled, tf_lrp.Analyzer(convnet(), tf_lrp.preset("epsilon", epsilon=0.5))))
+    fails("started with other settings: weights was", explain(labelled, tf_lrp.Analyzer(randomize(convnet(), 3), "epsilon")))
     fails("tensor relevance was .* and is None", keep=lambda x, y, relevance: (x, y))
     fails(
         r"tensor y was 'int64 \[\]' and is 'int32 \[\]'",
@@ -581,10 +581,10 @@ def test_folders_of_others_are_refused(labelled, tmp_path):
         folder.mkdir()
         (folder / name).write_text(text)
         for overwrite in (False, True):
-            with pytest.raises(FileExistsError, match="holds other things"):
+            with pytest.raises(FileExistsError, match="holds files that are not"):
                 tf_lrp.data.write(labelled, folder, overwrite=overwrite)
         assert [p.read_text() for p in folder.iterdir()] == [text]
-    with pytest.raises(FileExistsError, match="holds other things"):
+    with pytest.raises(FileExistsError, match="holds files that are not"):
         tf_lrp.data.write(labelled, tmp_path / "thesis-tex" / "thesis.tex")
     with pytest.raises(FileNotFoundError, match="holds no run"):
         tf_lrp.data.read(tmp_path / "nowhere")
@@ -616,7 +616,7 @@ def test_datasets_that_cannot_be_written(labelled, x, tmp_path):
 
 def test_text_is_no_zarr_array(tmp_path):
     pytest.importorskip("zarr")
-    with pytest.raises(TypeError, match="'values' is of type string"):
+    with pytest.raises(TypeError, match="'values' has the type string"):
         tf_lrp.data.write(tf.data.Dataset.from_tensor_slices(["a"]).batch(1), tmp_path, format="zarr")
 
 

@@ -197,7 +197,7 @@ def test_manifests_that_miss_a_key(explained, tmp_path, whole, key):
     folder = shutil.copytree(whole[1], tmp_path / "run")
     run = json.loads((folder / MANIFEST).read_text())
     del run[key]
-    refused(folder, json.dumps(run), explained, f"holds other things|damaged or was edited .it lacks '{key}'")
+    refused(folder, json.dumps(run), explained, f"holds files that are not|damaged or was edited .it lacks '{key}'")
 
 
 EDITS = {
@@ -217,7 +217,7 @@ EDITS = {
 def test_manifests_that_were_edited(explained, tmp_path, records, key, value):
     folder = shutil.copytree(records, tmp_path / "run")
     run = json.loads((folder / MANIFEST).read_text())
-    refused(folder, json.dumps({**run, key: value}), explained, "damaged or was edited|begun otherwise")
+    refused(folder, json.dumps({**run, key: value}), explained, "damaged or was edited|started with other settings")
 
 
 @pytest.mark.parametrize("change", [
@@ -245,7 +245,7 @@ def test_manifests_that_were_cut(explained, tmp_path, whole, cut):
         tf_lrp.data.write(explained, folder, format=whole[0], shard_size=SHARD, overwrite=True)
         assert contents(folder) == contents(whole[1])
     else:
-        with pytest.raises(ValueError, match="begin anew in another folder"):
+        with pytest.raises(ValueError, match="start again in another folder"):
             tf_lrp.data.write(explained, folder, format=whole[0], shard_size=SHARD, overwrite=True)
 
 
@@ -262,7 +262,7 @@ def test_somebody_elses_manifest_beside_shards_is_never_overwritten(explained, t
     (tmp_path / "shard-000000.npz").write_text("whose?")
     before = contents(tmp_path)
     for overwrite in (False, True):
-        with pytest.raises(FileExistsError, match="holds other things"):
+        with pytest.raises(FileExistsError, match="holds files that are not"):
             tf_lrp.data.write(explained, tmp_path, overwrite=overwrite)
     assert contents(tmp_path) == before
 

@@ -30,7 +30,7 @@ def run(page, count):
 def extending(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("extending"))
-        found = run("extending.md", 8)
+        found = run("extending.md", 9)
         yield found | {"exported": found["exported"].resolve()}
         registry.FORMATS.pop("graph_def")
 
@@ -111,6 +111,15 @@ def test_the_export_target(extending):
     np.testing.assert_allclose(found, analyzer.analyze(tables), rtol=1e-5, atol=1e-6)
     with pytest.raises(ValueError, match="'graph_def'"):
         analyzer.export("anywhere", "none of these")
+
+
+def test_a_metric_of_ones_own(extending):
+    model, x, targets = extending["model"], extending["x"], extending["targets"]
+    relevance = np.abs(tf_lrp.Analyzer(model, "epsilon").analyze(x, targets).sum(axis=-1))  # channels are summed
+    ordered, n = np.sort(relevance, axis=1), relevance.shape[1]
+    expected = ((2 * np.arange(1, n + 1) - n - 1) * ordered).sum(axis=1) / (n * ordered.sum(axis=1))
+    np.testing.assert_allclose(extending["measured"]["concentration"].samples, expected, rtol=1e-4)
+    assert extending["measured"]["completeness"].value <= 0
 
 
 def test_coming_from_innvestigate():

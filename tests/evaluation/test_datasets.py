@@ -30,7 +30,7 @@ from tf_lrp.evaluation.datasets import (
     prepared,
     voc,
 )
-from tf_lrp.evaluation.datasets.base import read_stored, sound_box, stored_size
+from tf_lrp.evaluation.datasets.base import clip_box, read_stored, stored_size
 from tf_lrp.vision import images
 
 WNIDS = {"n01440764": 0, "n02084071": 207}
@@ -301,10 +301,10 @@ def test_masks_lie_where_a_painted_picture_lands(full, size):
 )
 def test_boxes_are_clipped_by_a_pixel_at_most(box, expected):
     if isinstance(expected, tuple):
-        assert sound_box(box, (20, 10)) == expected
+        assert clip_box(box, (20, 10)) == expected
     else:
         with pytest.raises(AnnotationError) as caught:
-            sound_box(box, (20, 10))
+            clip_box(box, (20, 10))
         assert caught.value.what == expected
 
 

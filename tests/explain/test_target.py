@@ -247,7 +247,7 @@ def test_lengths_that_are_free():
     np.testing.assert_allclose(analyzer.analyze(X, region(inside, 1)), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has no such index"):
         analyzer.analyze(X, neuron(4, 0, 0))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="another shape"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="have different shapes"):
         analyzer.analyze(X, region(MASK[:1, 2:3] | True, 1))  # would be broadcast
 
 

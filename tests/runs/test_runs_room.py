@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import tf_lrp
-from tf_lrp.runs import files, fingerprints
+from tf_lrp.runs import atomic_files, fingerprints
 from tf_lrp.runs.locks import exclusive_lock
 from tf_lrp.runs.resume import as_json, changed_settings
 
@@ -41,7 +41,7 @@ with exclusive_lock({str(path)!r}, "held"):
 @pytest.mark.parametrize("fails", ["write", "replace"])
 def test_a_file_that_could_not_be_written_leaves_the_earlier_one(tmp_path, monkeypatch, fails):
     path = tmp_path / "a.txt"
-    files.write(path, "first ±")
+    atomic_files.write(path, "first ±")
     assert path.read_text(encoding="utf-8") == "first ±"
 
     def fail(*_):
@@ -50,16 +50,16 @@ def test_a_file_that_could_not_be_written_leaves_the_earlier_one(tmp_path, monke
     with monkeypatch.context() as patched:
         patched.setattr(*(os, "replace", fail) if fails == "replace" else (Path, "write_bytes", fail))
         with pytest.raises(OSError, match="no space left"):
-            files.write(path, "second")
+            atomic_files.write(path, "second")
     assert [p.name for p in tmp_path.iterdir()] == ["a.txt"] and path.read_text(encoding="utf-8") == "first ±"
-    files.write(path, b"second")
+    atomic_files.write(path, b"second")
     assert path.read_bytes() == b"second"
 
 
 def test_two_processes_write_under_different_names(monkeypatch, tmp_path):
-    mine = files.partial(tmp_path / "a.txt")
+    mine = atomic_files.partial(tmp_path / "a.txt")
     monkeypatch.setattr(os, "getpid", lambda: -1)
-    assert files.partial(tmp_path / "a.txt") != mine
+    assert atomic_files.partial(tmp_path / "a.txt") != mine
 
 
 # -- fingerprints ---------------------------------------------------------------------------------------------------------

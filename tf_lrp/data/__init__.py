@@ -1,4 +1,4 @@
-"""Explanations in data pipelines: datasets in, datasets out, and shards on disk that an interrupted run adds to."""
+"""Explanations in data pipelines: explained datasets, and shards on disk whose writing can be interrupted and resumed."""
 
 from tf_lrp.data.pipeline import explain
 from tf_lrp.data.shards import read, write

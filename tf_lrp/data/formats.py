@@ -1,15 +1,15 @@
-"""How shards lie on disk: TFRecord files, NPZ files, or the chunks of Zarr arrays.
+"""The formats of shards on disk: TFRecord files, NPZ files, or the chunks of Zarr arrays.
 
 A format is a class with
 
     __init__(folder, leaves, shard_size): ``leaves`` is a list of `Leaf`; raises if this format cannot hold them
-    files(index): paths of the files of one shard that are there
-    missing(index): what is missing of one shard, None if its files are there
-    fault(samples): what is wrong with what the shards share, None if nothing is
-    count(index): number of samples in one shard, which is read for that; raises anything if it cannot be
-    keep(shards): deletes everything of a run but its first shards, half-written files and other formats included
-    begin(index), add(arrays), commit(): write one shard; ``arrays`` holds one array (n, ...) for each leaf. A shard counts
-        once ``commit`` has returned; it then survives a loss of power.
+    files(index): paths of the existing files of one shard
+    missing(index): which file of one shard is missing, None if all exist
+    fault(samples): what is wrong with files that all shards share, None if they are valid
+    count(index): number of samples in one shard, which is read for this; raises any error if it cannot be read
+    keep(shards): deletes everything of a run except its first shards, including incomplete files and other formats
+    begin(index), add(arrays), commit(): write one shard; ``arrays`` holds one array (n, ...) for each leaf. When ``commit``
+        returns, the shard is complete and survives a loss of power.
     dataset(shards): the samples as a tf.data.Dataset of tuples of leaves
 """
 
@@ -24,7 +24,7 @@ import numpy as np
 import tensorflow as tf
 
 from tf_lrp.files import npz
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 
 MANIFEST = "manifest.json"
 LOCK = f"{MANIFEST}.lock"
@@ -37,9 +37,9 @@ class Leaf:
     """One tensor of a sample.
 
     Attributes:
-        key: its place in the structure, such as "y" or "relevance/input".
-        shape: of one sample, with None where it varies; None if even the rank does.
-        dtype: TensorFlow's name of its type.
+        key: its path in the structure, such as "y" or "relevance/input".
+        shape: of one sample, with None for axes that vary; None if the rank varies.
+        dtype: TensorFlow's name of its data type.
     """
 
     key: str
@@ -48,12 +48,12 @@ class Leaf:
 
 
 def is_own(path):
-    """Whether a file or folder has one of the names that writing shards gives."""
+    """Whether a file or folder has a name that is used for shards."""
     return _OWN.fullmatch(path.name) is not None
 
 
 def _sweep(folder, kept):
-    """Deletes what writing shards left in a folder, but for the names to keep."""
+    """Deletes all files and folders of shards except those with the names to keep."""
     for path in folder.iterdir():
         if path.name not in kept and is_own(path):
             shutil.rmtree(path) if path.name == ZARR else path.unlink()
@@ -88,7 +88,7 @@ class _Files:
 
     def begin(self, index):
         self._index, self._final = index, self.file(index)
-        self._temporary = files.partial(self._final)
+        self._temporary = atomic_files.partial(self._final)
 
 
 class TFRecord(_Files):
@@ -104,15 +104,15 @@ class TFRecord(_Files):
         for n in range(len(arrays[0])):
             features = {}
             for leaf, array in zip(self.leaves, arrays, strict=True):
-                value = array[n : n + 1].reshape(array.shape[1:])  # array[n] of one axis would be a Python object
+                value = array[n : n + 1].reshape(array.shape[1:])  # array[n] of a 1-D array of strings would be a Python object
                 encoded = tf.make_tensor_proto(value, dtype=leaf.dtype).SerializeToString()
                 features[leaf.key] = tf.train.Feature(bytes_list=tf.train.BytesList(value=[encoded]))
             example = tf.train.Example(features=tf.train.Features(feature=features))
-            self._writer.write(example.SerializeToString(deterministic=True))  # a map has no order of its own
+            self._writer.write(example.SerializeToString(deterministic=True))  # the features are a map without a fixed order
 
     def commit(self):
         self._writer.close()
-        files.commit(self._temporary, self._final)
+        atomic_files.commit(self._temporary, self._final)
 
     def count(self, index):
         return sum(1 for _ in tf.data.TFRecordDataset(str(self.file(index))))
@@ -130,7 +130,7 @@ class TFRecord(_Files):
 
 
 class _Arrays(_Files):
-    """A shard as one array for each leaf, collected in memory."""
+    """Shards with one array for each leaf, collected in memory."""
 
     def begin(self, index):
         super().begin(index)
@@ -139,15 +139,16 @@ class _Arrays(_Files):
     def add(self, arrays):
         self._parts.append(arrays)
 
-    def collected(self):
-        whole = []
+    def concatenated(self):
+        """The collected arrays of the shard, one for each leaf."""
+        arrays = []
         for leaf, parts in zip(self.leaves, zip(*self._parts, strict=True), strict=True):
             shapes = {p.shape[1:] for p in parts}
             if len(shapes) > 1:
                 raise _one_shape(leaf, shapes)
-            whole.append(np.concatenate(parts))
+            arrays.append(np.concatenate(parts))
         self._parts = []
-        return whole
+        return arrays
 
     def count(self, index):
         (samples,) = {len(array) for array in self.load(index)}
@@ -160,7 +161,7 @@ class _Arrays(_Files):
             for index in range(shards):
                 yield tuple(self.load(index))
 
-        # Not unbatch, which crashes TensorFlow 2.21 on tensors without elements.
+        # unbatch would crash TensorFlow 2.21 on tensors without elements.
         samples = tf.autograph.experimental.do_not_convert(lambda *arrays: tf.data.Dataset.from_tensor_slices(arrays))
         return tf.data.Dataset.from_generator(load, output_signature=specs).flat_map(samples)
 
@@ -171,20 +172,20 @@ class NPZ(_Arrays):
     suffix = ".npz"
 
     def commit(self):
-        # Not numpy.savez: it would put the whole file's arrays among its own arguments, and "file" is one of them.
+        # numpy.savez would take the arrays as keyword arguments, of which "file" is its own.
         with zipfile.ZipFile(self._temporary, "w") as archive:
-            for leaf, array in zip(self.leaves, self.collected(), strict=True):
-                # A ZipInfo of its own carries no time of day: the same samples make the same file.
+            for leaf, array in zip(self.leaves, self.concatenated(), strict=True):
+                # A new ZipInfo has no time stamp: the same samples give the same file.
                 with archive.open(zipfile.ZipInfo(leaf.key + ".npy"), "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, _fixed_width(array, leaf), allow_pickle=False)
-        files.commit(self._temporary, self._final)
+        atomic_files.commit(self._temporary, self._final)
 
     def load(self, index):
         path = self.file(index)
-        # Arrays are stored as they are, so they take no more memory than the file has bytes.
+        # Arrays are stored uncompressed, so they need no more memory than the file has bytes.
         arrays = npz.load(path, [leaf.key for leaf in self.leaves], max_bytes=path.stat().st_size)
         for leaf, array in zip(self.leaves, arrays.values(), strict=True):
-            # NumPy names types it does not know, such as bfloat16, by their width.
+            # NumPy reads types that it does not know, such as bfloat16, as raw bytes of their width.
             yield array.view(tf.as_dtype(leaf.dtype).as_numpy_dtype) if array.dtype.kind == "V" else array
 
 
@@ -197,7 +198,7 @@ class Zarr(_Arrays):
         for leaf in leaves:
             if np.dtype(tf.as_dtype(leaf.dtype).as_numpy_dtype).kind not in "biufc":
                 raise TypeError(
-                    f'Zarr arrays hold numbers, and {leaf.key!r} is of type {leaf.dtype}: write it with format="tfrecord", '
+                    f'Zarr arrays hold numbers, but {leaf.key!r} has the type {leaf.dtype}: write it with format="tfrecord", '
                     "or leave it out with keep=."
                 )
 
@@ -206,11 +207,11 @@ class Zarr(_Arrays):
 
     def files(self, index):
         chunks = [self._chunk(leaf, index) for leaf in self.leaves]
-        found = [path for chunk in chunks for path in ([chunk] if chunk.is_file() else chunk.rglob("*"))]
-        return sorted(path for path in found if path.is_file() and path.suffix != ".partial")
+        paths = [path for chunk in chunks for path in ([chunk] if chunk.is_file() else chunk.rglob("*"))]
+        return sorted(path for path in paths if path.is_file() and path.suffix != ".partial")
 
     def _chunk(self, leaf, index):
-        """The file of one shard of a leaf, or the folder of its files; a chunk of nothing but zeros has none."""
+        """The file of one shard of a leaf, or the folder of its files; Zarr writes no file for a chunk of zeros."""
         return self.folder / ZARR / leaf.key / "c" / str(index)
 
     def missing(self, index):
@@ -226,14 +227,14 @@ class Zarr(_Arrays):
                 fits = len(array.shape) == 1 + len(leaf.shape) if leaf.shape is not None else True
                 if not fits or array.shape[0] < samples or array.chunks[0] != self.shard_size or array.dtype != dtype:
                     return f"{ZARR}/{leaf.key}/zarr.json was changed"
-        except Exception as error:  # whatever is raised by damaged files
+        except Exception as error:  # damaged files raise many kinds of errors
             return f"{ZARR} cannot be read ({type(error).__name__})"
         return None
 
     def keep(self, shards):
         _sweep(self.folder, {ZARR} if shards else ())
         if shards:
-            for path in (self.folder / ZARR).rglob("*.partial"):  # Zarr's own half-written files
+            for path in (self.folder / ZARR).rglob("*.partial"):  # files that Zarr did not finish
                 path.unlink()
             group = self._group("r+")
             for array in (group[leaf.key] for leaf in self.leaves):
@@ -241,7 +242,7 @@ class Zarr(_Arrays):
 
     def commit(self):
         group, start = self._group("a"), self._index * self.shard_size
-        for leaf, values in zip(self.leaves, self.collected(), strict=True):
+        for leaf, values in zip(self.leaves, self.concatenated(), strict=True):
             if leaf.key not in group:
                 chunks = (self.shard_size, *(max(1, d) for d in values.shape[1:]))
                 group.create_array(leaf.key, shape=(0, *values.shape[1:]), chunks=chunks, dtype=values.dtype)
@@ -254,17 +255,17 @@ class Zarr(_Arrays):
         self._sync_chunks()
 
     def _sync_chunks(self):
-        """Zarr gives its files their names in one step, but does not wait for the disk."""
+        """Zarr renames its finished files, but does not wait until they are on disk."""
         top = self.folder / ZARR
         paths = {self.folder}
         for leaf in self.leaves:
             chunk = self._chunk(leaf, self._index)
-            if chunk.exists():  # a chunk of nothing but zeros does not
+            if chunk.exists():  # a chunk of zeros does not exist
                 paths.update((chunk, *chunk.rglob("*")))
             above = [p for p in chunk.parents if p.is_relative_to(top) and p.exists()]
             paths.update(above, [p / "zarr.json" for p in above if (p / "zarr.json").exists()])
-        for path in sorted(paths, reverse=True):  # what is inside a folder before the folder
-            files.sync(path)
+        for path in sorted(paths, reverse=True):  # the contents of a folder before the folder
+            atomic_files.sync(path)
 
     def load(self, index):
         group, start = self._group("r"), index * self.shard_size
@@ -276,7 +277,7 @@ FORMATS = {"tfrecord": TFRecord, "npz": NPZ, "zarr": Zarr}
 
 def _zarr():
     try:
-        import zarr  # optional, and only for those who ask for it
+        import zarr  # an optional dependency
     except ImportError as error:
         raise ImportError('format="zarr" needs the package zarr: pip install tf_lrp[zarr].') from error
     return zarr
@@ -284,13 +285,13 @@ def _zarr():
 
 def _one_shape(leaf, shapes):
     return ValueError(
-        f"Samples in arrays need one shape, and {leaf.key!r} came with {' and '.join(map(str, sorted(shapes)))}: write them "
+        f"Samples in arrays need the same shape, but {leaf.key!r} has {' and '.join(map(str, sorted(shapes)))}: write them "
         'with format="tfrecord".'
     )
 
 
 def _fixed_width(array, leaf):
-    """Strings as NumPy's bytes of a fixed width, which need no pickle."""
+    """Strings as NumPy's fixed-width bytes, which need no pickle."""
     if array.dtype != object:
         return array
     fixed = array.astype("S")

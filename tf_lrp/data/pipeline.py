@@ -1,4 +1,4 @@
-"""A dataset of samples as a dataset of explained samples."""
+"""From a dataset of samples to a dataset of explained samples."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tf_lrp.runs.fingerprints import digest
 
 @dataclass(frozen=True)
 class Recipe:
-    """How an explained dataset came about: what a writer needs to go on in the middle without explaining the start again.
+    """How an explained dataset is computed: what `write` needs to resume in the middle without explaining the start again.
 
     Attributes:
         source: the dataset that is explained.
         function: one element of it, unpacked as ``dataset.map`` does, -> (x, y, relevance), in pure TensorFlow.
-        settings: () -> what the relevance depends on, as a dict for JSON.
+        settings: function without arguments that returns what the relevance depends on, as a dict for JSON.
     """
 
     source: tf.data.Dataset
@@ -46,7 +46,7 @@ def explain(
 ) -> tf.data.Dataset:
     """The dataset with relevance: (x, y, relevance) for each of its batches, in its order.
 
-    Nothing is computed before the result is read, and no more than ``num_parallel_calls`` + 2 batches are there at once.
+    Nothing is computed before the result is read, and at most ``num_parallel_calls`` + 2 batches are in memory at once.
 
     Args:
         dataset: batched tf.data.Dataset of x, (x, y) or (x, y, more ...). As in Keras, a tuple is (x, y): several inputs are a
@@ -59,19 +59,19 @@ def explain(
             target of `tf_lrp.target`, or a list of K: the same for all samples;
             array with a first axis of 1: ints (1, K), K neurons for each sample, or floats (1, C), R_init;
             function: called with an element as ``dataset.map`` calls, returns ints (N,) or (N, K), or R_init as floats.
-        layers: names of layers whose outputs' relevance is wanted too.
+        layers: names of layers whose outputs' relevance is returned, too.
         output: name or index of the explained output, for a model with several.
-        num_parallel_calls: batches explained side by side. One batch already uses all cores, a second fills the gaps, more
-            mostly take memory. tf.data.AUTOTUNE lets TensorFlow choose.
+        num_parallel_calls: batches that are explained in parallel. One batch already uses all cores, a second one fills idle
+            times, and more mainly need memory. tf.data.AUTOTUNE lets TensorFlow choose.
 
     Returns:
-        tf.data.Dataset of (x, y, relevance): x as it came, y what came after x (() if nothing did, a tuple if several
-        things did), relevance as from ``analyzer(x, ...)``: structured like x, or with ``layers`` a dict {"input": ...,
-        layer name: ...} in which a layer used several times has a tuple.
+        tf.data.Dataset of (x, y, relevance): x unchanged, y the rest of the element (() without a rest, a tuple if the rest has
+        several parts), relevance as from ``analyzer(x, ...)``: structured like x, or with ``layers`` a dict {"input": ...,
+        layer name: ...} with a tuple for a layer that is used several times.
 
     Raises:
-        TypeError, ValueError: for what is no batched dataset, inputs that do not fit the model, a neuron, layer or output
-            that is not there. A label that names no neuron raises tf.errors.InvalidArgumentError when it is reached.
+        TypeError, ValueError: not a batched dataset, inputs that do not fit the model, or a neuron, layer or output that does
+            not exist. A label that is not a neuron raises tf.errors.InvalidArgumentError when its batch is read.
 
     Example:
         >>> for x, y, relevance in tf_lrp.data.explain(pictures.batch(32), analyzer, "labels"):
@@ -86,11 +86,11 @@ def explain(
     _check_batched(dataset.element_spec, analyzer)
     choose = _chooser(neuron_selection, analyzer, output)
 
-    # What a user wrote may need AutoGraph (and gets it in `_chooser`), what is ours does not.
+    # The user's functions may need AutoGraph, and get it in `_chooser`; this function does not.
     @tf.autograph.experimental.do_not_convert
     def function(x, *rest):
         relevance = analyzer(x, choose(x, *rest), layers=layers, output=output)
-        # tf.data would stack the entries of a list.
+        # tf.data would stack a list into one tensor.
         relevance = {k: tuple(v) if isinstance(v, list) else v for k, v in relevance.items()} if layers else relevance
         return x, rest[0] if len(rest) == 1 else rest, relevance
 
@@ -144,31 +144,31 @@ def _chooser(selection, analyzer, output):
         return lambda x, *rest: _label_index(rest, shape[1])
     if neurons.is_target(selection):
         explained = analyzer.twin.outputs[analyzer.output_position(output)]
-        neurons.check(selection, 1, explained.shape, explained.dtype)  # what is the same for all samples is so for one
+        neurons.check(selection, 1, explained.shape, explained.dtype)  # the same target for all samples: one is enough
         return lambda *element: selection
     if selection is None or isinstance(selection, str) or np.ndim(selection) == 0:
         return lambda *element: selection
     values = np.asarray(selection)
     if values.ndim < 2 or len(values) != 1:
         raise ValueError(
-            "neuron_selection is one for all batches of a dataset: a word, an int, or an array with a first axis of 1, such as "
-            f"ints (1, K); got shape {values.shape}. What differs between samples belongs into the dataset, as labels y with "
-            'neuron_selection="labels" or read by a function of (x, y).'
+            "neuron_selection is the same for all batches of a dataset: a word, an int, or an array with a first axis of 1, "
+            f"such as ints (1, K); got shape {values.shape}. A selection that differs between samples belongs in the dataset: "
+            'labels y with neuron_selection="labels", or a function of (x, y).'
         )
     return lambda x, *rest: tf.repeat(values, tf.shape(tf.nest.flatten(x)[0])[0], axis=0)
 
 
 def _label_index(rest, neurons):
-    """Labels as ints (N,), checked when they are known."""
+    """Labels as ints (N,), checked when the dataset is read."""
     labels = rest[0] if rest else None
     if not tf.is_tensor(labels):
-        came = "no y" if labels is None else f"y as {type(labels).__name__}"
+        received = "no y" if labels is None else f"y as {type(labels).__name__}"
         raise TypeError(
-            f'neuron_selection="labels" needs a dataset of (x, y) with y one tensor; its elements have {came}. A function '
-            'picks one: neuron_selection=lambda x, y: y["class"].'
+            f'neuron_selection="labels" needs a dataset of (x, y) with y one tensor; its elements have {received}. A '
+            'function selects one: neuron_selection=lambda x, y: y["class"].'
         )
-    shape, whole = labels.shape, labels.dtype.is_integer or labels.dtype == tf.bool
-    if shape.rank == 2 and shape[1] == neurons and (whole or labels.dtype.is_floating):
+    shape, is_integer_like = labels.shape, labels.dtype.is_integer or labels.dtype == tf.bool
+    if shape.rank == 2 and shape[1] == neurons and (is_integer_like or labels.dtype.is_floating):
         hot = tf.cast(labels, tf.float32)
         one = tf.abs(tf.reduce_max(hot, axis=1) - 1) + tf.abs(tf.reduce_sum(tf.abs(hot), axis=1) - 1)
         message = (
@@ -179,7 +179,7 @@ def _label_index(rest, neurons):
             return tf.argmax(hot, axis=1, output_type=tf.int32)
     if labels.dtype.is_integer and (shape.rank == 1 or (shape.rank == 2 and shape[1] == 1)):
         index = tf.reshape(labels, [-1])
-        message = f"A label names no neuron: the output has the neurons 0 to {neurons - 1}."
+        message = f"A label is not a neuron: the output has the neurons 0 to {neurons - 1}."
         inside = tf.reduce_all((index >= 0) & (tf.cast(index, tf.int64) < neurons))
         with tf.control_dependencies([tf.debugging.Assert(inside, [message, "The labels are", index], summarize=32)]):
             return tf.cast(index, tf.int32)

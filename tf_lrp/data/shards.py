@@ -1,4 +1,4 @@
-"""Batches of a dataset as shards on disk, written so that a run that was interrupted goes on where it stopped."""
+"""Batches of a dataset as shards on disk; an interrupted run is resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tf_lrp.data.pipeline import recipe_of
 from tf_lrp.messages import checks
 from tf_lrp.runs.locks import exclusive_lock
 
-#: Samples of a batch that are compared when a run goes on.
+#: Number of samples of a batch that are compared when a run is resumed.
 _COMPARED = 16
 
 
@@ -31,45 +31,46 @@ def write(
     overwrite: bool = False,
     resume: bool = True,
 ) -> int:
-    """Writes the samples of a dataset into a folder, in shards, and goes on where an interrupted run stopped.
+    """Writes the samples of a dataset into a folder, in shards, and resumes an interrupted run.
 
     Call it again with the same arguments after an interruption: complete shards are kept, the rest is computed, and the files
-    are those of a run in one piece. Of a dataset that `explain` returned, no more than the batch in which the last shard ended
-    is explained again; its batches are explained here, one at a time, on the device that TensorFlow prefers (a ``dataset.map``
-    stays on the CPU). Any other dataset is skipped up to the place, with whatever its own transformations cost.
+    are identical to those of an uninterrupted run. For a dataset that `explain` returned, at most the batch in which the last
+    shard ended is explained again; its batches are explained here, one at a time, on the device that TensorFlow prefers (a
+    ``dataset.map`` always runs on the CPU). Any other dataset is read and skipped up to the place, at the cost of its own
+    transformations.
 
-    ``manifest.json`` in the folder says what was written, with which settings, size and digest of each shard, and whether the
-    run is finished. Shards that are missing or not as it says are named in a warning and explained again. No other process can
-    write into the folder meanwhile.
+    ``manifest.json`` in the folder records what was written with which settings, the size and digest of each shard, and
+    whether the run is finished. Shards that are missing or differ from it are named in a warning and explained again. The
+    folder is locked against other processes.
 
     Args:
-        dataset: finite tf.data.Dataset of batches: tensors, or nested tuples and dicts of them, each with a first axis of
+        dataset: finite tf.data.Dataset of batches: tensors, or nested tuples and dicts of them, whose first axis is the
             samples. It must yield the same batches each time it is read: a shuffled one needs a seed and
             reshuffle_each_iteration=False.
-        path: a folder, made where it does not exist. One with anything else in it is refused.
+        path: a folder, created if it does not exist. A folder with other files is refused.
         format: "tfrecord", "npz" or "zarr" (with the package zarr). "npz" and "zarr" need samples of one shape, and hold
             one shard in memory.
         shard_size: samples in a shard; the last may have fewer.
         keep: function called with a batch as ``dataset.map`` calls; returns what is written of it, for example
             ``lambda x, y, relevance: {"relevance": tf.cast(relevance, tf.float16)}``. None writes all.
-        overwrite: whether a run in the folder, finished or not, is deleted and begun anew.
-        resume: whether an unfinished run may be gone on with.
+        overwrite: whether a run in the folder, finished or not, is deleted and started again.
+        resume: whether an existing run may be continued.
 
     Returns:
-        The number of samples in the folder. Of a finished run nothing is computed.
+        The number of samples in the folder. For a finished run nothing is computed.
 
     Raises:
-        TypeError, ValueError: for a dataset that cannot be written, and for a run in the folder of other settings, another
-            structure or other samples, or whose manifest is damaged.
-        FileExistsError: for a folder with other things in it, or with a run when ``resume`` is False.
-        BlockingIOError: if another process is writing into the folder.
-        ImportError: for "zarr" without the package.
+        TypeError, ValueError: a dataset that cannot be written; a run in the folder with other settings, another structure or
+            other samples, or with a damaged manifest.
+        FileExistsError: a folder with other files, or with a run when ``resume`` is False.
+        BlockingIOError: another process is writing into the folder.
+        ImportError: "zarr" without the package zarr.
 
     Example:
         >>> tf_lrp.data.write(tf_lrp.data.explain(pictures.batch(32), analyzer), "explained")
     """
     _check_arguments(dataset, format, shard_size)
-    source, step, settings = _prepared(dataset, keep)
+    source, step, settings = _compiled(dataset, keep)
     specs = step.get_concrete_function().structured_outputs[0]
     names = ("x", "y", "relevance") if settings is not None and keep is None else None
     leaves = []
@@ -80,62 +81,60 @@ def write(
     folder = Path(path)
     shards = FORMATS[format](folder, leaves, shard_size)
     new = manifest.new(format, shard_size, structure, leaves, settings)
-    manifest.found(folder, overwrite)  # a folder of others is left as it is, without a lock in it
+    manifest.read(folder, overwrite)  # before the lock: a folder of something else is left unchanged
     folder.mkdir(parents=True, exist_ok=True)
     message = (
-        f"Another process is writing into {folder}: wait until it has ended, or choose another folder. Two writers, with "
-        "overwrite=True too, would mix their shards."
+        f"Another process is writing into {folder}: wait until it has ended, or choose another folder. Two writers would mix "
+        "their shards, also with overwrite=True."
     )
     with exclusive_lock(folder / LOCK, message):
-        run = manifest.found(folder, overwrite)
+        run = manifest.read(folder, overwrite)
         if run is None:
             run = new
             manifest.save(run, folder)
         elif not resume:
-            raise FileExistsError(
-                f"There is a run in {folder} already: overwrite=True deletes it, resume=True goes on with it."
-            )
+            raise FileExistsError(f"There is a run in {folder} already: overwrite=True deletes it, resume=True continues it.")
         else:
             manifest.check_same(run, new, folder)
-        run, again = _sound(run, folder, shards)
+        run, again = _check_shards(run, folder, shards)
         shards.keep(len(run["shards"]))
         return run["samples"] if run["finished"] and not again else _finish(run, folder, shards, source, step, again)
 
 
 def read(path: str | os.PathLike[str], *, unfinished: bool = False, verify: bool = False) -> tf.data.Dataset:
-    """The samples that `write` wrote.
+    """Reads the samples that `write` wrote.
 
     Args:
         path: the folder.
-        unfinished: whether a run that is not finished is read too, as far as its shards are complete.
-        verify: whether all shards are compared with the digests in the manifest first, which reads them once. The sizes of
-            their files are compared in any case, and TFRecord and NPZ files hold checksums that are compared as they are read.
+        unfinished: whether the complete shards of an unfinished run are read, too.
+        verify: whether all shards are first compared with the digests in the manifest, which reads them once. File sizes are
+            always compared, and the checksums in TFRecord and NPZ files are checked while they are read.
 
     Returns:
         tf.data.Dataset of single samples in the order of writing, with the structure and types of the batches written:
         ``read(path).batch(32)`` has batches again. Its cardinality is known.
 
     Raises:
-        FileNotFoundError: if there is no run, or shards of it have vanished.
-        ValueError: if the run is not finished, or its manifest or one of its shards is damaged.
+        FileNotFoundError: there is no run, or shards are missing.
+        ValueError: the run is not finished, or its manifest or one of its shards is damaged.
     """
     folder = Path(path)
-    run = manifest.found(folder)
+    run = manifest.read(folder)
     if run is None:
         raise FileNotFoundError(f"{folder} holds no run of tf_lrp.data.write: there is no {MANIFEST}.")
     if not run["finished"] and not unfinished:
         raise ValueError(
-            f"The run in {folder} is not finished ({run['samples']} samples so far): call write again, or read what is there "
-            "with unfinished=True."
+            f"The run in {folder} is not finished ({run['samples']} samples so far): call write again, or read the complete "
+            "shards with unfinished=True."
         )
     leaves = [Leaf(e["key"], None if e["shape"] is None else tuple(e["shape"]), e["dtype"]) for e in run["leaves"]]
     shards = FORMATS[run["format"]](folder, leaves, run["shard_size"])
     damaged = manifest.damaged(run, shards, digests=verify)
     if damaged:
-        shown, gone = _listed(damaged), all("missing" in why for why in damaged.values())
-        raise (FileNotFoundError if gone else ValueError)(
-            f"{len(damaged)} of {len(run['shards'])} shards in {folder} are {'missing' if gone else 'damaged'}: {shown}. Put "
-            "them back, or call write again with the arguments of that run, which explains them again."
+        shown, only_missing = _listed(damaged), all("missing" in why for why in damaged.values())
+        raise (FileNotFoundError if only_missing else ValueError)(
+            f"{len(damaged)} of {len(run['shards'])} shards in {folder} are {'missing' if only_missing else 'damaged'}: "
+            f"{shown}. Restore them, or call write again with the arguments of that run, which explains them again."
         )
     keys = [leaf.key for leaf in leaves]
 
@@ -153,8 +152,8 @@ def read(path: str | os.PathLike[str], *, unfinished: bool = False, verify: bool
 # -- a run --------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(dataset, keep):
-    """What a run reads and does: source, compiled step on a batch of it -> (what is written, marks), settings or None."""
+def _compiled(dataset, keep):
+    """(the dataset to read, a compiled function of its elements -> (what is written, marks), settings or None)."""
     recipe = recipe_of(dataset)
     source = recipe.source if recipe else dataset
     in_tuple = isinstance(source.element_spec, tuple)
@@ -170,8 +169,8 @@ def _prepared(dataset, keep):
     return source, step, recipe.settings() if recipe else None
 
 
-def _sound(run, folder, shards):
-    """(the run, those of its shards that are to be written again); warns of what is damaged."""
+def _check_shards(run, folder, shards):
+    """(the run, the indices of its shards that are to be written again); warns about damaged shards."""
     unknown = any(entry["files"] is None for entry in run["shards"])
     damaged = manifest.damaged(run, shards)
     if not damaged and unknown:
@@ -181,7 +180,7 @@ def _sound(run, folder, shards):
     if not damaged:
         return run, []
     again = set(damaged)
-    for index in damaged:  # back to a shard of which it is known where it begins
+    for index in damaged:  # back to a shard whose start in the dataset is known
         while index and run["shards"][index - 1]["end"] is None:
             index -= 1
             again.add(index)
@@ -195,18 +194,18 @@ def _sound(run, folder, shards):
 
 
 def _listed(damaged):
-    """What is wrong with the first few shards."""
+    """Text about what is wrong with the first few shards."""
     shown = list(dict.fromkeys(damaged.values()))
     return "; ".join(shown[:5]) + ("; ..." if len(shown) > 5 else "")
 
 
 def _finish(run, folder, shards, source, step, again):
-    """Writes the shards that are to be written again, then what is missing; returns the number of all samples."""
+    """Writes the damaged shards again, then those that are missing; returns the total number of samples."""
     known = len(run["shards"])
     missing = itertools.chain(again, () if run["finished"] else itertools.count(known))
     index = next(missing)
     begin = _begin(run, index)
-    pending, number = 0, begin["batch"] - 1  # samples in the shard that is open; the last batch that was read
+    pending, number = 0, begin["batch"] - 1  # samples in the open shard; number of the last batch that was read
     for number, element in enumerate(source.skip(begin["batch"]).prefetch(1), begin["batch"]):
         if number < begin["batch"]:
             continue
@@ -228,7 +227,7 @@ def _finish(run, folder, shards, source, step, again):
                 end = {"batch": number, "samples": start, "marks": marks}
                 if index < known:
                     _check_end(run["shards"][index]["end"], end, folder)
-                end = end if size == shards.shard_size else None  # nothing comes after a shorter one
+                end = end if size == shards.shard_size else None  # a shorter shard is the last one
                 run, pending = _commit(run, folder, shards, index, pending, end), 0
                 index = next(missing, None)
                 if index is None:
@@ -249,12 +248,12 @@ def _finish(run, folder, shards, source, step, again):
 
 
 def _begin(run, index):
-    """Where in the dataset a shard begins: where the one before it ends."""
+    """The place in the dataset where a shard starts: where the one before it ends."""
     return run["shards"][index - 1]["end"] if index else {"batch": 0, "samples": 0, "marks": None}
 
 
 def _commit(run, folder, shards, index, samples, end):
-    """Closes the open shard and counts it, in this order: a shard that the manifest does not count is written again."""
+    """Closes the open shard, then records it in the manifest: a shard that is not in the manifest is written again."""
     shards.commit()
     entries = list(run["shards"])
     entries[index : index + 1] = [manifest.entry_of(shards, index, samples, end)]
@@ -264,20 +263,20 @@ def _commit(run, folder, shards, index, samples, end):
 
 
 _OTHER_SAMPLES = (
-    "The dataset does not yield the samples it did when the run in {folder} was interrupted: {what}. Give it the same order "
-    "each time (no shuffling, or with a seed and reshuffle_each_iteration=False), or begin anew with overwrite=True."
+    "The dataset does not yield the same samples as when the run in {folder} was interrupted: {what}. Give it the same order "
+    "each time (no shuffling, or with a seed and reshuffle_each_iteration=False), or start again with overwrite=True."
 )
 
 
 def _marks(element):
-    """Numbers that tell batches apart: the mean magnitude of each tensor in the first samples.
+    """Numbers that identify a batch: the mean magnitude of each tensor in the first samples.
 
-    Magnitudes and not a digest of the bytes, as another machine may read the same pictures with other last bits.
+    These are not digests of the bytes, because another machine may decode the same pictures with different last bits.
     """
     marks = []
     for leaf in tf.nest.flatten(element, expand_composites=True):
         if leaf.shape.rank == 0:
-            continue  # no batch: refused if it is to be written
+            continue  # no batch; `_described` refuses it if it is to be written
         few = leaf[:_COMPARED]
         few = tf.strings.to_hash_bucket_fast(few, 1 << 30) if few.dtype == tf.string else few
         magnitude = tf.cast(tf.abs(few), tf.float64) if few.dtype.is_complex else tf.abs(tf.cast(few, tf.float64))
@@ -286,7 +285,7 @@ def _marks(element):
 
 
 def _check_position(begin, marks, count, folder):
-    """Raises ValueError if a batch is not the one in which the shard before began to end."""
+    """Raises ValueError if a batch is not the one in which the previous shard ended."""
     expected = begin["marks"]
     same = expected is None or (
         len(marks) == len(expected)
@@ -300,7 +299,7 @@ def _check_position(begin, marks, count, folder):
 
 
 def _check_end(expected, end, folder):
-    """Raises ValueError if a shard that is written again ends elsewhere than it did."""
+    """Raises ValueError if a shard that is written again ends at another place than before."""
     if expected is not None and (end["batch"], end["samples"]) != (expected["batch"], expected["samples"]):
         raise ValueError(_OTHER_SAMPLES.format(folder=folder, what=f"batch {end['batch']} differs"))
 
@@ -309,8 +308,8 @@ def _samples(arrays, leaves):
     """The number of samples that all arrays of a batch have."""
     lengths = [len(a) if np.ndim(a) else None for a in arrays]
     if lengths[0] is None or set(lengths) != {lengths[0]}:
-        found = ", ".join(f"{leaf.key!r}: {np.shape(a)}" for leaf, a in zip(leaves, arrays, strict=True))
-        raise ValueError(f"All tensors of a batch need the same number of samples as their first axis; got {found}.")
+        shapes = ", ".join(f"{leaf.key!r}: {np.shape(a)}" for leaf, a in zip(leaves, arrays, strict=True))
+        raise ValueError(f"All tensors of a batch need the same number of samples as their first axis; got {shapes}.")
     return lengths[0]
 
 
@@ -340,6 +339,7 @@ def _described(spec, path, names, leaves):
 
 
 def _packed(structure, values):
+    """The structure of `_described` with the values of its keys."""
     if isinstance(structure, str):
         return values[structure]
     if "tuple" in structure:

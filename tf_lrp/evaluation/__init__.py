@@ -13,11 +13,29 @@
 from __future__ import annotations
 
 from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tf_lrp.evaluation import datasets, engine, figures, measures, protocols, report, tables
+    from tf_lrp.evaluation.measures import complexity, localization, perturbation, randomization, robustness, similarity
+
+__all__ = [
+    "complexity",
+    "datasets",
+    "engine",
+    "figures",
+    "localization",
+    "measures",
+    "perturbation",
+    "protocols",
+    "randomization",
+    "report",
+    "robustness",
+    "similarity",
+    "tables",
+]
 
 _MEASURES = ("complexity", "localization", "perturbation", "randomization", "robustness", "similarity")
-_ROOMS = ("datasets", "engine", "figures", "measures", "protocols", "report", "tables")
-
-__all__ = sorted((*_MEASURES, *_ROOMS))  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 # Imported on first use (PEP 562): the measures need TensorFlow, the data sets and the report do not.

@@ -22,9 +22,6 @@ from tf_lrp.evaluation.tables import number
 #: Up to this many curves are labelled at their end instead of in a legend.
 DIRECT = 6
 
-#: Name of the baseline curve of localization, the diagonal.
-UNIFORM = "uniform relevance"
-
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 DASHES = ("-", (0, (5, 1.8)), (0, (1.2, 1.4)), (0, (6, 1.5, 1.2, 1.5)), (0, (10, 2.5)), (0, (4, 1.3, 1.2, 1.3, 1.2, 1.3)))
 
@@ -178,9 +175,10 @@ def draw_lines(axes, curves):
 
 
 def label_curves(figure, axes, curves):
-    """Labels at the lines' ends, or a legend beside the axes."""
+    """Labels at the lines' ends, or a legend beside the axes: the curves, then other lines with a label, such as a baseline."""
     drawn = {line.get_label(): line for line in axes.get_lines()}
-    lines = {name: drawn[name] for name in (*_order(curves), UNIFORM) if name in drawn}
+    others = [name for name in drawn if name not in curves and not name.startswith("_")]  # matplotlib's own labels have a _
+    lines = {name: drawn[name] for name in (*_order(curves), *others)}
     texts = {name: name if line.get_xdata().size else f"{name} (no values)" for name, line in lines.items()}
     texts = {name: textwrap.fill(text, _NAME) for name, text in texts.items()}
     _, columns = _legend_size(curves)

@@ -1,1 +1,1 @@
-"""What people read: near names in errors, tables in the terminal."""
+"""What people read: checks of arguments, suggestions of names, text and tables in a terminal."""

@@ -1,4 +1,4 @@
-"""What a user may have meant."""
+"""Suggestions of similar names in errors."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import difflib
 
 
 def meant(given, known, n=3, cutoff=0.5):
-    """ " Did you mean 'a' or 'b'?", with a space before it, or "" where nothing is near.
+    """ " Did you mean 'a' or 'b'?", with a leading space, or "" if no known name is similar.
 
     Args:
-        given: what was given; anything.
-        known: names that there are.
-        n: most names that are suggested.
-        cutoff: 0..1, how alike they have to be.
+        given: what the user gave; any object.
+        known: the valid names.
+        n: largest number of suggestions.
+        cutoff: 0..1, the least similarity of a suggestion, see `difflib.get_close_matches`.
     """
+    return suggestion(similar(given, known, n, cutoff))
+
+
+def similar(given, known, n=3, cutoff=0.5):
+    """The known names that are most similar to what was given, ignoring case; arguments as for `meant`."""
     by_lower_case = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(str(given).lower(), by_lower_case, n=n, cutoff=cutoff)
-    return f" Did you mean {' or '.join(repr(by_lower_case[name]) for name in near)}?" if near else ""
+    return [by_lower_case[name] for name in difflib.get_close_matches(str(given).lower(), by_lower_case, n=n, cutoff=cutoff)]
+
+
+def suggestion(names):
+    """ " Did you mean 'a' or 'b'?", with a leading space, for a list of names; "" for an empty list."""
+    return f" Did you mean {' or '.join(map(repr, names))}?" if names else ""

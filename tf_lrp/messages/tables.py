@@ -1,4 +1,4 @@
-"""Text and tables for people to read in a terminal."""
+"""Text and tables in a terminal."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-#: What a terminal obeys instead of showing it: control characters but for tab and line feed, and marks that turn the direction
-#: of writing, behind which text can hide.
-_OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+#: Characters that a terminal interprets instead of showing: control characters except tab and line feed, and marks that change
+#: the direction of text, which can hide parts of it.
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def printable(text):
-    """Text of others, such as the names of layers and files, as a terminal may show it: control characters become visible."""
-    return _OBEYED.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    """Untrusted text, such as names of layers and files, made safe for a terminal: control characters are escaped."""
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
 def render(title, columns, rows, width=150):

@@ -1,4 +1,4 @@
-"""What presets are measured on, and how to tell whether it is the same as before."""
+"""The data that presets are measured on, and fingerprints of data and model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Data(NamedTuple):
     Attributes:
         x: the model's input, an array (N, ...).
         targets: the neurons to explain, ints (N,) or (N, K).
-        masks: bool (N, H, W) or (N, K, H, W), the pixels that belong to each target; None where no metric asks for them.
+        masks: bool (N, H, W) or (N, K, H, W), the pixels that belong to each target; None if no metric needs them.
     """
 
     x: np.ndarray
@@ -26,10 +26,10 @@ class Data(NamedTuple):
 
 
 def check(data, model, *, masks):
-    """The data as given, as arrays, and the same with an axis of targets.
+    """Checks the data; returns them as arrays, as given and with an axis of targets.
 
     Args:
-        data: `Data`, or a tuple that is one.
+        data: `Data`, or a tuple of its parts.
         model: the model that is explained.
         masks: whether masks are needed.
 
@@ -37,7 +37,7 @@ def check(data, model, *, masks):
         (`Data` as arrays, `Data` with targets (N, K) and masks (N, K, H, W)).
 
     Raises:
-        TypeError, ValueError: for data that do not fit the model or one another.
+        TypeError, ValueError: data that do not fit the model or each other.
     """
     if not isinstance(data, tuple) or not 2 <= len(data) <= 3:
         raise TypeError(f"data is tf_lrp.tuning.Data(x, targets, masks), or such a tuple; got {type(data).__name__}.")
@@ -60,8 +60,8 @@ def check(data, model, *, masks):
     given = Data(x, targets, None if given.masks is None else _masks(given.masks, x, targets))
     if masks and given.masks is None:
         raise ValueError(
-            "Where relevance should be is not known: localization metrics need masks, Data(x, targets, masks). Give them, or "
-            'a metric that needs none: "faithfulness" or "completeness".'
+            "Localization metrics need masks that say where relevance should be: Data(x, targets, masks). Give masks, or "
+            'choose a metric without them: "faithfulness" or "completeness".'
         )
     if given.masks is None:
         return given, Data(x, pairs)
@@ -80,7 +80,7 @@ def _masks(masks, x, targets):
     if len(empty):
         first = ", ".join(map(str, empty[0]))
         raise ValueError(
-            f"{len(empty)} masks are empty, the first at [{first}]: no relevance can lie on them. Leave out these pairs of "
+            f"{len(empty)} masks are empty, the first at [{first}]: no relevance can lie inside. Leave out these pairs of "
             "sample and target."
         )
     return masks
@@ -90,16 +90,16 @@ def _masks(masks, x, targets):
 
 
 def data_fingerprint(data):
-    """What the data are, as a dict for JSON: their shapes and a hash of all values."""
+    """A dict for JSON that identifies the data: their shapes and a digest of all values."""
     arrays = {name: value for name, value in zip(Data._fields, data, strict=True) if value is not None}
     hashed = fingerprints.digest(part for name, array in arrays.items() for part in fingerprints.parts(array, name))
     return {**{name: list(array.shape) for name, array in arrays.items()}, "sha256": hashed}
 
 
 def model_fingerprint(model):
-    """What the model is, as a dict for JSON: its name, the number of its weights, a hash of its layers and their values.
+    """A dict for JSON that identifies the model: the number of its weights, and a digest of its layers and their values.
 
-    Names of layers do not count: Keras numbers them anew in every process.
+    Names of layers do not count, because Keras numbers them differently in every process.
     """
     layers = [
         json.dumps([type(layer).__name__, _nameless(_configuration(layer))], default=_class_name, sort_keys=True).encode()
@@ -121,12 +121,12 @@ def _leaves(model):
 def _configuration(layer):
     try:
         return layer.get_config()
-    except NotImplementedError:  # a layer of the user's that cannot be saved; its class and weights tell it apart
+    except NotImplementedError:  # a custom layer that cannot be saved; its class and weights identify it
         return {}
 
 
 def _class_name(value):
-    """For what JSON does not know; its text might hold an address."""
+    """Stands for a value that JSON cannot hold; its repr might contain a memory address."""
     return type(value).__name__
 
 

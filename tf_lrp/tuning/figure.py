@@ -1,4 +1,4 @@
-"""How a search went, as a picture."""
+"""The figure of a search: metrics by trial, or the plane of two metrics."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-# Okabe and Ito's colours, which colour-blind people tell apart.
+# The colours of Okabe and Ito, which colour-blind people can distinguish.
 _COLOURS = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 _TRIAL, _BEST = "#9a9a9a", "#000000"
 _MARKS = ("s", "D", "^", "v", "P", "X")
@@ -14,7 +14,7 @@ _STYLES = ("--", "-.", ":", (0, (6, 2, 1, 2, 1, 2)), (0, (1, 3)), (0, (8, 3)))
 
 
 def draw(tuned):
-    """A matplotlib Figure: with two metrics all presets in their plane; else each metric by trial, with the best so far.
+    """With two metrics all presets in their plane; otherwise each metric by trial, with the best so far.
 
     Args:
         tuned: `Tuned`.
@@ -28,7 +28,7 @@ def draw(tuned):
 
 
 def save(path, tuned):
-    """Writes the picture; returns its caption."""
+    """Writes the figure; returns its caption."""
     drawn, caption = draw(tuned)
     drawn.savefig(path, dpi=150)
     return caption

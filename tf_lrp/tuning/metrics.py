@@ -1,4 +1,4 @@
-"""What a preset is judged by: numbers of which larger is better."""
+"""Metrics that judge a preset: numbers of which larger ones are better."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tf_lrp.messages.names import meant
 from tf_lrp.methods.gradient import Gradient
 from tf_lrp.tuning.data import check
 
-#: "faithfulness" replaces a picture's 8 x 8 patches, 4 at a time: every step is a forward pass of every picture.
+#: "faithfulness" replaces a picture's 8 x 8 patches, 4 at a time: each step costs a forward pass of every picture.
 _PATCHES_PER_EDGE, _PATCHES_AT_ONCE = 8, 4
 
 
@@ -38,32 +38,33 @@ class Metric:
 
     Attributes:
         name: in tables and files.
-        function: of `_Batch` -> (n, K), or of (explainer, data) -> float if it is ``custom``.
-        needs_masks: whether the data have to say where relevance should be.
-        custom: whether it is a function of the user's.
+        function: of `Explanations` -> (n, K); of (explainer, data) -> float if ``takes_explainer``.
+        needs_masks: whether the data have to hold masks.
+        takes_explainer: whether the function explains the data itself.
     """
 
     name: str
     function: Callable
     needs_masks: bool = False
-    custom: bool = False
+    takes_explainer: bool = False
 
     @property
     def identity(self):
-        """What tells it from other metrics of the same name."""
-        return f"{self.function.__module__}.{self.function.__qualname__}" if self.custom else self.name
+        """What distinguishes it from other metrics of the same name: a search is resumed only with the same identity."""
+        is_own = self.function.__module__ == __name__ and not self.takes_explainer
+        return self.name if is_own else f"{self.function.__module__}.{self.function.__qualname__}"
 
 
-class _Batch(NamedTuple):
-    """Explanations of n samples with K targets each.
+class Explanations(NamedTuple):
+    """Explanations of n samples with K targets each, which a metric judges.
 
     Attributes:
-        scorer: returns the keras.Model that computes the scores, (n, ...) -> (n, neurons).
+        scorer: function that returns the keras.Model up to its scores, (n, ...) -> (n, neurons).
         x: (n, ...).
         targets: ints (n, K).
-        masks: bool (n, K, H, W) or None.
-        scores: (n, K), of the targets.
-        maps: (n, K, ...), relevance summed over the last axis, the channels.
+        masks: bool (n, K, H, W), or None if the data have none.
+        scores: (n, K), the targets' scores.
+        maps: (n, K, ...), relevance in units of the score, summed over the last axis, the channels.
     """
 
     scorer: Callable
@@ -74,10 +75,59 @@ class _Batch(NamedTuple):
     maps: np.ndarray
 
 
-def _localization(function):
-    return lambda batch: function(batch.maps, batch.masks)
+#: Name -> the `Metric`.
+METRICS: dict[str, Metric] = {}
 
 
+def register_metric(name, *, needs_masks=False):
+    """A decorator that makes a function a metric of `tf_lrp.tune` and `measure`, known by its name.
+
+    Args:
+        name: of the metric; it replaces a metric of this name.
+        needs_masks: whether the function uses masks; data without them are then refused.
+
+    Returns:
+        Decorator of a function of `Explanations` that returns floats (n, K), of which larger ones are better. It leaves the
+        function as it is.
+
+    Example:
+        >>> @tf_lrp.tuning.register_metric("peak")
+        ... def peak(explanations):
+        ...     return explanations.maps.max(axis=(-2, -1))
+    """
+
+    def register(function):
+        METRICS[name] = Metric(name, function, needs_masks)
+        return function
+
+    return register
+
+
+for _name, _measure in {
+    "localization": localization.inside_total_ratio,
+    "weighted_localization": localization.weighted_inside_total_ratio,
+    "rank_accuracy": localization.rank_accuracy,
+    "pointing": localization.pointing_game,
+}.items():
+    register_metric(_name, needs_masks=True)(lambda batch, measure=_measure: measure(batch.maps, batch.masks))
+
+
+@register_metric("faithfulness")
+def _faithfulness(batch):
+    """AOPC: the mean drop of the score while the most relevant patches are replaced, in units of the score."""
+    if batch.x.ndim != 4:
+        raise ValueError(f'"faithfulness" replaces patches of pictures (N, H, W, C); x has shape {batch.x.shape}.')
+    patch = tuple(-(-edge // _PATCHES_PER_EDGE) for edge in batch.x.shape[1:3])
+    options = {"patch": patch, "replacement": "mean", "at_once": _PATCHES_AT_ONCE, "batch_size": len(batch.x)}
+    scorer = batch.scorer()
+    curves = [
+        perturbation.flip(scorer, batch.x, batch.maps[:, k], batch.targets[:, k], **options)
+        for k in range(batch.targets.shape[1])
+    ]
+    return np.stack([curve.aopc for curve in curves], axis=1)
+
+
+@register_metric("completeness")
 def _completeness(batch):
     """-|sum_i R_i - f| / (|sum_i R_i| + |f|), from -1 to 0; 0 where both are 0."""
     sums = batch.maps.reshape(*batch.scores.shape, -1).sum(axis=2)
@@ -85,43 +135,19 @@ def _completeness(batch):
     return -np.abs(sums - batch.scores) / np.where(largest > 0, largest, 1)
 
 
-def _faithfulness(batch):
-    """AOPC: the mean drop of the score while the most relevant patches are replaced, in units of the score."""
-    if batch.x.ndim != 4:
-        raise ValueError(f'"faithfulness" replaces patches of pictures (N, H, W, C); x has shape {batch.x.shape}.')
-    patch = tuple(-(-edge // _PATCHES_PER_EDGE) for edge in batch.x.shape[1:3])
-    how = {"patch": patch, "replacement": "mean", "at_once": _PATCHES_AT_ONCE, "batch_size": len(batch.x)}
-    scorer, each = batch.scorer(), range(batch.targets.shape[1])
-    return np.stack([perturbation.flip(scorer, batch.x, batch.maps[:, k], batch.targets[:, k], **how).aopc for k in each], 1)
-
-
-#: Name -> the metric.
-METRICS = {
-    metric.name: metric
-    for metric in (
-        Metric("localization", _localization(localization.inside_total_ratio), needs_masks=True),
-        Metric("weighted_localization", _localization(localization.weighted_inside_total_ratio), needs_masks=True),
-        Metric("rank_accuracy", _localization(localization.rank_accuracy), needs_masks=True),
-        Metric("pointing", _localization(localization.pointing_game), needs_masks=True),
-        Metric("faithfulness", _faithfulness),
-        Metric("completeness", _completeness),
-    )
-}
-
-
 def metrics_of(given):
-    """Names and functions as a tuple of `Metric`.
+    """The metrics that a user gave, names and functions, as a tuple of `Metric`.
 
     Raises:
-        ValueError: for unknown names (suggesting near ones), none, or two of one name.
-        TypeError: for what is neither.
+        ValueError: an unknown name, no metric, or two of the same name.
+        TypeError: neither a name nor a function.
     """
     listed = list(given) if isinstance(given, (list, tuple)) else [given]
-    found = tuple(map(_metric, listed))
-    names = [metric.name for metric in found]
+    metrics = tuple(map(_metric, listed))
+    names = [metric.name for metric in metrics]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"Expected one or more different metrics; got {', '.join(names) or 'none'}.")
-    return found
+    return metrics
 
 
 def _metric(given):
@@ -139,17 +165,17 @@ def _metric(given):
 
         called.__name__ = called.__qualname__ = name
         given = called
-    return Metric(given.__name__, given, custom=True)
+    return Metric(given.__name__, given, takes_explainer=True)
 
 
 def measure(model, preset, data, metric="localization", *, batch_size=32, **options):
-    """How a preset does on data.
+    """Measures a preset on data.
 
     Args:
         model: a built Keras model.
         preset: as `tf_lrp.Analyzer` takes it.
         data: `Data`, or such a tuple.
-        metric: a name out of `METRICS`, a function (explainer, data) -> float, or a list of these; see `tf_lrp.tune`.
+        metric: a name in `METRICS`, a function (explainer, data) -> float, or a list of these; see `tf_lrp.tune`.
         batch_size: samples that are explained at once.
         **options: of the analyzer, such as ``fold_batchnorm=False``.
 
@@ -157,7 +183,7 @@ def measure(model, preset, data, metric="localization", *, batch_size=32, **opti
         dict metric's name -> `Measurement`.
 
     Raises:
-        ValueError, TypeError: for data or metrics that do not fit.
+        ValueError, TypeError: data or metrics that do not fit the model or each other.
     """
     return Measurer(model, data, metrics_of(metric), batch_size)(preset, options)
 
@@ -175,7 +201,7 @@ class Measurer:
         data: `Data` as given, as arrays.
 
     Raises:
-        ValueError, TypeError: for data that do not fit the model, the metrics or one another.
+        ValueError, TypeError: data that do not fit the model, the metrics or each other.
     """
 
     def __init__(self, model, data, metrics, batch_size):
@@ -187,28 +213,29 @@ class Measurer:
         """Metric's name -> `Measurement`.
 
         Raises:
-            ValueError: for a metric that is no finite number; and whatever the analyzer or a metric raises.
+            ValueError: a metric that is not a finite number; and whatever the analyzer or a metric raises.
         """
-        # A preset explains a few batches only: XLA would spend more time on compiling it than it saves.
-        how = {"batch_size": self.batch_size, "verbose": False, "jit_compile": False, **options}
-        analyzer = Analyzer(self.model, preset, **how)
-        builtin = [m for m in self.metrics if not m.custom]
-        values = {m.name: [] for m in builtin}
-        for batch in self._batches(analyzer) if builtin else ():
-            for metric in builtin:
+        # A preset explains only a few batches: compiling it with XLA would take more time than it saves.
+        options = {"batch_size": self.batch_size, "verbose": False, "jit_compile": False, **options}
+        analyzer = Analyzer(self.model, preset, **options)
+        batched = [m for m in self.metrics if not m.takes_explainer]
+        values = {m.name: [] for m in batched}
+        for batch in self._batches(analyzer) if batched else ():
+            for metric in batched:
                 values[metric.name].append(np.asarray(metric.function(batch), np.float64))
-        found = {}
+        measured = {}
         for metric in self.metrics:
-            if metric.custom:
-                found[metric.name] = Measurement(float(metric.function(analyzer, self.data)), None, None)
+            if metric.takes_explainer:
+                measured[metric.name] = Measurement(float(metric.function(analyzer, self.data)), None, None)
             else:
-                found[metric.name] = _mean(np.concatenate(values[metric.name]))
-            if not np.isfinite(found[metric.name].value):
-                raise ValueError(f"The metric {metric.name} needs to be a finite number; it is {found[metric.name].value}.")
-        return found
+                measured[metric.name] = _mean(np.concatenate(values[metric.name]))
+            value = measured[metric.name].value
+            if not np.isfinite(value):
+                raise ValueError(f"The metric {metric.name} needs to be a finite number; it is {value}.")
+        return measured
 
     def scorer(self):
-        """The model up to its scores; one for all presets, as what is compiled for it is kept."""
+        """The model up to its scores; the same for all presets, so that it is compiled once."""
         if self._scorer is None:
             self._scorer = Gradient(self.model).twin
         return self._scorer
@@ -219,11 +246,11 @@ class Measurer:
             outputs, relevance = analyzer.with_output(x, targets)
             # A vector of features has no channels.
             maps = relevance.sum(axis=-1) if relevance.ndim > 3 else relevance
-            yield _Batch(self.scorer, x, targets, masks, np.take_along_axis(outputs, targets, axis=1), maps)
+            yield Explanations(self.scorer, x, targets, masks, np.take_along_axis(outputs, targets, axis=1), maps)
 
 
 def _mean(values):
-    """The `Measurement` of values (N, K); samples are what is independent, the targets of one share its picture."""
+    """The `Measurement` of values (N, K); samples are independent, the targets of one sample are not."""
     samples = values.mean(axis=1)
     error = float(samples.std(ddof=1) / np.sqrt(len(samples))) if len(samples) > 1 else None
     return Measurement(float(samples.mean()), error, samples)

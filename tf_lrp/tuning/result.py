@@ -1,4 +1,4 @@
-"""What a search found, and its files."""
+"""The result of a search, and its files."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ import tensorflow as tf
 import tf_lrp
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.presets import Preset
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 from tf_lrp.tuning import figure
 from tf_lrp.tuning.data import data_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
 
 
 class Validation(NamedTuple):
-    """The tuned preset and the references on data that the search did not see.
+    """Values of the tuned preset and the references on data that the search did not see.
 
     Attributes:
         measurements: name of the preset ("tuned" first) -> metric's name -> `Measurement`.
         gains: name of the reference -> metric's name -> (mean, standard error) of tuned minus reference, sample by sample;
             the standard error is None for a metric that gives one number, or a single sample.
-        data: dict for JSON, what the data are.
+        data: dict for JSON that identifies the data.
     """
 
     measurements: dict
@@ -41,22 +41,22 @@ class Validation(NamedTuple):
         metrics = list(self.measurements["tuned"])
         columns = ["preset", *metrics, *(f"tuned minus this, {name}" for name in metrics)]
         rows = []
-        for name, found in self.measurements.items():
+        for name, measured in self.measurements.items():
             gains = [_cell(*self.gains[name][m]) if name in self.gains else None for m in metrics]
-            rows.append([name, *(_cell(found[m].value, found[m].error) for m in metrics), *gains])
+            rows.append([name, *(_cell(measured[m].value, measured[m].error) for m in metrics), *gains])
         return columns, rows
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     A record is a dict: "number" (of a trial; None for a reference), "reference" (its name; None for a trial), "parameters" (of
     the space; None for a reference outside), "values" (metric's name -> float; None if it failed), "seconds", "preset" (as
     `tf_lrp.Preset.to_json` writes it, parsed), "options" (of the analyzer) and "error" (None if it did not fail).
 
     Attributes:
-        metrics: names of what was maximised.
+        metrics: names of the metrics that were maximised.
         references: records of the named presets.
         trials: records of the trials.
         configuration: dict for JSON: metric, space, seed, references, fingerprints of data and model.
@@ -74,9 +74,10 @@ class Tuned:
 
     @property
     def front_records(self):
-        """Records of which no other is at least as good in every metric and better in one, the best in the first metric first.
+        """The Pareto front: records that no other record dominates, the best in the first metric first.
 
-        Of records that are equal in all metrics the first is taken.
+        A record dominates another if it is at least as good in every metric and better in one. Of records that are equal in all
+        metrics the first is taken.
         """
         records = self.records
         values = np.array([[r["values"][name] for name in self.metrics] for r in records])
@@ -87,8 +88,8 @@ class Tuned:
     def best(self):
         """The record of the winner, which may be a reference.
 
-        With one metric that is the best, the first of equals. With several it is the knee: the member of the front that is
-        nearest to the best value of each metric at once, every metric scaled to 0..1 over the front.
+        With one metric it is the best record, the first of equals. With several it is the knee: the member of the front that is
+        nearest to the point with the best value of each metric, where every metric is scaled to 0..1 over the front.
         """
         front = self.front_records
         values = np.array([[r["values"][name] for name in self.metrics] for r in front])
@@ -103,7 +104,7 @@ class Tuned:
 
     @property
     def options(self):
-        """What the analyzer has to be told besides: {}, or {"fold_batchnorm": False}."""
+        """Options that the analyzer needs in addition: {}, or {"fold_batchnorm": False}."""
         return dict(self.best["options"])
 
     @property
@@ -118,12 +119,12 @@ class Tuned:
 
     @property
     def front(self):
-        """[(`tf_lrp.Preset`, metric's name -> value), ...] of `front_records`; the best alone where there is one metric."""
+        """[(`tf_lrp.Preset`, metric's name -> value), ...] of `front_records`; with one metric only the best."""
         return [(_preset(record), dict(record["values"])) for record in self.front_records]
 
     @property
     def gains(self):
-        """Reference's name -> metric's name -> the winner's value less the reference's, on the data of the search."""
+        """Reference's name -> metric's name -> the winner's value minus the reference's, on the data of the search."""
         return {
             r["reference"]: {name: self.values[name] - r["values"][name] for name in self.metrics}
             for r in self.references
@@ -139,38 +140,38 @@ class Tuned:
 
         Args:
             model: the model.
-            data: `tf_lrp.tuning.Data`, of samples that are none of those of the search.
-            metric: as for `tune`; by default what was maximised (to be given where that was a function).
+            data: `tf_lrp.tuning.Data` of other samples than those of the search.
+            metric: as for `tune`; by default the metrics of the search. It is required if one of them was a function.
             batch_size: samples that are explained at once.
 
         Returns:
             `Validation`. References that failed in the search are left out.
 
         Raises:
-            ValueError, TypeError: for data or metrics that do not fit.
+            ValueError, TypeError: data or metrics that do not fit the model or each other.
         """
         metrics = metrics_of(list(self.metrics) if metric is None else metric)
         measurer = Measurer(model, data, metrics, batch_size)
         chosen = {"tuned": self.best, **{r["reference"]: r for r in self.references if r["error"] is None}}
-        found = {name: measurer(_preset(record), record["options"]) for name, record in chosen.items()}
+        measured = {name: measurer(_preset(record), record["options"]) for name, record in chosen.items()}
         gains = {
-            name: {m.name: _gain(found["tuned"][m.name], found[name][m.name]) for m in metrics}
-            for name in found
+            name: {m.name: _gain(measured["tuned"][m.name], measured[name][m.name]) for m in metrics}
+            for name in measured
             if name != "tuned"
         }
-        return Validation(found, gains, data_fingerprint(measurer.data))
+        return Validation(measured, gains, data_fingerprint(measurer.data))
 
     # -- files --------------------------------------------------------------------------------------------------------
 
     def save(self, folder, validation=None, title="Search for a preset", problems=()):
-        """Writes what was found; files of these names are replaced.
+        """Writes the result; files of these names are replaced.
 
         ``preset.json`` (for ``--preset`` and `tf_lrp.Preset.from_json`); with several metrics ``front-1.json`` ...;
         ``trials.json`` and ``trials.csv`` with every record; ``tuning.png``; ``tuning.json``, a summary with tables.
 
         Args:
-            folder: made where there is none.
-            validation: what `validate` returned, for the summary.
+            folder: created if it does not exist.
+            validation: result of `validate`, for the summary.
             title: of the summary.
             problems: for the summary, dicts {"name", "what", "detail"} of pictures that could not be used.
 
@@ -181,14 +182,16 @@ class Tuned:
         folder.mkdir(parents=True, exist_ok=True)
         for old in folder.glob("front-*.json"):
             old.unlink()
-        files.write(folder / "preset.json", self.preset.to_json() + "\n")
+        atomic_files.write(folder / "preset.json", self.preset.to_json() + "\n")
         if len(self.metrics) > 1:
             for number, (preset, _) in enumerate(self.front, 1):
-                files.write(folder / f"front-{number}.json", preset.to_json() + "\n")
-        files.write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
-        files.write(folder / "trials.csv", self._csv())
+                atomic_files.write(folder / f"front-{number}.json", preset.to_json() + "\n")
+        atomic_files.write(folder / "trials.json", json.dumps([*self.references, *self.trials], indent=1) + "\n")
+        atomic_files.write(folder / "trials.csv", self._csv())
         caption = figure.save(folder / "tuning.png", self)
-        files.write(folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n")
+        atomic_files.write(
+            folder / "tuning.json", json.dumps(self._summary(validation, title, caption, problems), indent=1) + "\n"
+        )
         return folder
 
     def _csv(self):
@@ -239,7 +242,7 @@ class Tuned:
     def _notes(self, validation):
         notes = []
         if validation is None:
-            notes.append("The winner was chosen by these data: its value on them is larger than on others.")
+            notes.append("The winner was chosen by these data, so its value on them is larger than on others.")
         if self.best["reference"]:
             notes.append(f"No trial did better than the named preset {self.best['reference']}.")
         if self.options:
@@ -259,9 +262,9 @@ class Tuned:
 
 
 def non_dominated(values):
-    """Which rows (n, m) no other row dominates: is at least as large everywhere and larger somewhere; bool (n,).
+    """Which rows (n, m) are not dominated, bool (n,): no other row is at least as large everywhere and larger somewhere.
 
-    Of equal rows the first counts.
+    Of equal rows only the first is kept.
     """
     at_least = (values[:, np.newaxis] >= values).all(axis=2)
     larger = (values[:, np.newaxis] > values).any(axis=2)
@@ -287,7 +290,7 @@ def _cell(value, error):
 
 
 def _gain(tuned, reference):
-    """(mean, standard error) of the difference; the samples are the same, so it is taken sample by sample."""
+    """(mean, standard error) of the difference, paired: both were measured on the same samples."""
     difference = tuned.value - reference.value
     if tuned.samples is None or len(tuned.samples) < 2:
         return difference, None

@@ -1,4 +1,4 @@
-"""The search itself."""
+"""The search for the preset that does best: `tune`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tf_lrp.tuning.data import Data, data_fingerprint, model_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
 from tf_lrp.tuning.result import Tuned
 from tf_lrp.tuning.space import Space
-from tf_lrp.tuning.study import import_optuna, opened
+from tf_lrp.tuning.trials import import_optuna, open_search
 
 #: The named presets that a search has to beat.
 REFERENCES = ("cmp_a2_flat", "cmp_a1_flat", "epsilon_gamma_box", "epsilon")
@@ -43,49 +43,47 @@ def tune(
     timeout: float | None = None,
     references: Sequence[str | Preset | Rule] = REFERENCES,
 ) -> Tuned:
-    """Searches the preset whose explanations do best on data.
+    """Searches for the preset whose explanations do best on data.
 
-    The references are measured first. Those that lie in the space also tell the sampler (Optuna's tree-structured Parzen
-    estimator) where to begin. A trial is one preset, measured on all the data; one that fails is kept with its error. Every
-    trial builds an analyzer of its own, as its rules are part of the compiled graph: that costs a few seconds for a deep
-    network. TensorFlow keeps what belongs to each custom gradient that was ever traced, some megabytes for every trial, until
-    the process ends; a very long search is better split into several calls with ``out``.
+    The references are measured first. The sampler (Optuna's tree-structured Parzen estimator) starts from those that lie in the
+    space. A trial measures one preset on all data; a trial that fails is recorded with its error. Every trial builds its own
+    analyzer, because rules are part of the compiled graph: this takes a few seconds for a deep network.
 
-    The winner was chosen by these very data: what it is worth is measured on others, see `Tuned.validate`.
+    The winner was chosen on these data, so its value on them is too optimistic: measure it on others, see `Tuned.validate`.
 
     Args:
         model: a built Keras model with one input and one output (N, neurons).
         data: `tf_lrp.tuning.Data` (x, targets, masks), or such a tuple.
-        metric: what is maximised; several in a list give a Pareto front. A function (explainer, data) -> float, where data are
-            the `Data` as given, or one of these names, each the mean over samples and targets:
+        metric: what is maximised; a list of several gives a Pareto front. A function (explainer, data) -> float, where data are
+            the `Data` as given, a name of `register_metric`, or one of these names, each the mean over samples and targets:
             "localization": mu = R_in / R_tot, the share of the positive relevance inside the mask, summed over channels
-            (Kohlbrenner et al. 2020); a map without any counts 0;
-            "weighted_localization": mu S_tot / S_in, how many times as much as uniform relevance would have there;
+            (Kohlbrenner et al. 2020); a map without positive relevance has the value 0;
+            "weighted_localization": mu S_tot / S_in, the ratio to uniform relevance;
             "rank_accuracy": the share of the |mask| most relevant pixels that lie inside (Arras et al. 2022);
             "pointing": whether the most relevant pixel lies inside (Zhang et al. 2018);
             "faithfulness": AOPC, the mean drop of the score, in its units, while a picture's 8 x 8 patches are
             replaced by its mean colour, the most relevant first, four at a time (Samek et al. 2017);
             "completeness": -|sum R - f| / (|sum R| + |f|), from -1 to 0, 0 where relevance sums to the score f.
         space: `Space` of presets; by default `Space.for_model(model)`.
-        budget: number of trials in all, references not counted; 0 measures these alone.
-        out: folder where the trials are kept, in a study that Optuna's tools can open. A later call with the same folder does
-            only what is missing up to ``budget``, also after the process was killed, and finds what an uninterrupted search
-            would have found (a deterministic metric and one version of Optuna given). None keeps them in memory.
+        budget: total number of trials, without references; 0 measures only the references.
+        out: folder for the trials, in a study that Optuna's tools can open. A later call with the same folder runs only the
+            trials that are missing up to ``budget``, also after the process was killed, with the result of an uninterrupted
+            search (if the metric is deterministic and Optuna's version is the same). None keeps the trials in memory.
         seed: int >= 0, of the sampler.
         progress: "auto" shows a bar where stderr is a terminal, True always, False never.
         batch_size: samples that are explained at once.
-        timeout: seconds after which no further trial is begun.
-        references: names of presets, or `tf_lrp.Preset` with names of their own.
+        timeout: seconds after which no further trial is started.
+        references: names of presets, or `tf_lrp.Preset` with different names.
 
     Returns:
         `Tuned`.
 
     Raises:
         ImportError: without Optuna.
-        TypeError, ValueError: for arguments that do not fit, and for a folder whose search had another metric, space, seed,
+        TypeError, ValueError: invalid arguments, or a folder whose search was started with another metric, space, seed,
             references, data or model.
-        BlockingIOError: if another process searches in the folder.
-        RuntimeError: if every trial, or every reference where there is no trial, failed.
+        BlockingIOError: another process is searching in the folder.
+        RuntimeError: every trial, or without trials every reference, failed.
 
     Example:
         >>> tuned = tf_lrp.tune(model, (x, classes, masks), budget=50, out="tuning")
@@ -111,14 +109,14 @@ def tune(
 
     sweep = _sweeper()
 
-    def evaluated(number, preset, parameters, options, reference=None):
-        began, values, error = time.perf_counter(), None, None
+    def evaluate(number, preset, parameters, options, reference=None):
+        started, values, error = time.perf_counter(), None, None
         try:
-            found = measurer(preset, options)
-            values = {name: found[name].value for name in names}
-        except Exception as problem:  # an out-of-memory preset or a metric that fails on it is no reason to lose the others
+            measured = measurer(preset, options)
+            values = {name: measured[name].value for name in names}
+        except Exception as problem:  # one preset that fails, such as by lack of memory, must not end the search
             error = f"{type(problem).__name__}: {problem}"[:2000]
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         sweep()
         return {
             "number": number,
@@ -131,43 +129,43 @@ def tune(
             "error": error,
         }
 
-    def tried(number, parameters):
+    def try_parameters(number, parameters):
         preset = space.preset(parameters, f"tuned_{number}")
-        return evaluated(number, preset, parameters, space.options(parameters))
+        return evaluate(number, preset, parameters, space.options(parameters))
 
-    began = time.monotonic()
-    with opened(out, names, configuration, seed, space) as study:
-        done, trials = study.records()
+    started = time.monotonic()
+    with open_search(out, names, configuration, seed, space) as search:
+        done, trials = search.records()
         missing = {name: preset for name, preset in named.items() if name not in {r["reference"] for r in done}}
-        with _progress(progress, len(missing) + max(0, budget - len(trials)), names[0], done + trials) as told:
+        with _progress(progress, len(missing) + max(0, budget - len(trials)), names[0], done + trials) as show:
             for name, preset in missing.items():
-                record = evaluated(None, preset, _place(preset, space), {}, reference=name)
-                study.add_reference(record)
-                told(record)
+                record = evaluate(None, preset, _place(preset, space), {}, reference=name)
+                search.add_reference(record)
+                show(record)
             for number in range(len(trials), budget):
-                if timeout is not None and time.monotonic() - began > timeout:
+                if timeout is not None and time.monotonic() - started > timeout:
                     break
-                told(study.run(number, lambda parameters, number=number: tried(number, parameters)))
-        done, trials = study.records()
+                show(search.run(number, lambda parameters, number=number: try_parameters(number, parameters)))
+        done, trials = search.records()
     _refuse_failure(trials or done)
     return Tuned(names, tuple(done), tuple(trials), configuration)
 
 
 def _sweeper():
-    """A function that frees the memory of earlier analyzers, whose graphs hold each other.
+    """A function that frees the memory of earlier analyzers, whose graphs refer to each other.
 
-    Python looks through all objects for that. Where trials are quick, and so networks small, it is done only now and then, to
-    take a tenth of the time at most.
+    Garbage collection visits all objects. With small networks and quick trials it is therefore skipped most of the time, so as
+    to take at most a tenth of the search.
     """
-    cost, ended = 0.1, time.perf_counter()  # seconds, until it is known
+    cost, ended = 0.1, time.perf_counter()  # seconds; an estimate before the first collection
 
     def sweep():
         nonlocal cost, ended
-        began = time.perf_counter()
-        if began - ended >= 10 * cost:
+        started = time.perf_counter()
+        if started - ended >= 10 * cost:
             gc.collect()
             ended = time.perf_counter()
-            cost = ended - began
+            cost = ended - started
 
     return sweep
 
@@ -190,7 +188,7 @@ def _references(references):
 
 
 def _place(preset, space):
-    """The parameters of a named preset in the space, if it is in there with the parameters that it has by default."""
+    """The parameters of a named preset in the space, None if it lies outside or has other parameters than by default."""
     parameters = space.known().get(preset.name)
     return parameters if parameters and preset == as_preset(preset.name) else None
 
@@ -198,12 +196,12 @@ def _place(preset, space):
 def _refuse_failure(records):
     failed = [record["error"] for record in records if record["error"]]
     if failed and len(failed) == len(records):
-        raise RuntimeError(f"None of {len(records)} presets could be measured. The first said: {failed[0]}")
+        raise RuntimeError(f"None of {len(records)} presets could be measured. The first error: {failed[0]}")
 
 
 @contextlib.contextmanager
 def _progress(progress, total, metric, records):
-    """A function that is told every new record, and shows it where that is wanted."""
+    """Yields a function that shows each new record in a progress bar, if there is to be one."""
     best = [r["values"][metric] for r in records if r["values"]]
     shown = total > 0 and (progress is True or (progress == "auto" and sys.stderr.isatty()))
     columns = [
@@ -216,9 +214,9 @@ def _progress(progress, total, metric, records):
     with Progress(*columns, console=Console(stderr=True), disable=not shown) as bar:
         task = bar.add_task("", total=total)
 
-        def told(record):
+        def show(record):
             if record["values"]:
                 best.append(record["values"][metric])
             bar.update(task, advance=1, description=printable(f"best {metric} {max(best):.4g}") if best else "")
 
-        yield told
+        yield show

@@ -1,4 +1,4 @@
-"""The presets that a search may try: segments of the network, candidate rules for each, ranges of their parameters."""
+"""The space of a search: segments of the network, candidate rules for each, and ranges of their parameters."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _SEGMENTS = ("upper", "top", "lower")
 
 _START = {"lower_layers": 0, "top": "epsilon", "top_epsilon": 1e-6, "top_layers": 0, "fold_batchnorm": True}
 _FLAT = {"input": "flat", "input_layers": 1, "upper": "alpha_beta"}
-#: Named presets as parameters; `epsilon_gamma_box` up to its stabilizers of 1e-6.
+#: Named presets as parameters; `epsilon_gamma_box` except for its stabilizers of 1e-6.
 _KNOWN = {
     "cmp_a2_flat": {**_START, **_FLAT, "upper_alpha": 2.0},
     "cmp_a1_flat": {**_START, **_FLAT, "upper_alpha": 1.0},
@@ -50,16 +50,16 @@ def _top():
 
 @dataclass(frozen=True)
 class Space:
-    """Presets of four segments; the first that a layer belongs to gives its rule:
+    """Presets of four segments; a layer gets the rule of the first segment that it belongs to:
 
-    1. the first ``input_layers`` convolutions, by one of the ``input`` rules ("none": there is no such segment, "zbox": it is
+    1. the first ``input_layers`` convolutions, by one of the ``input`` rules ("none": this segment is empty, "zbox": it has
        one layer);
-    2. the last ``top_layers`` layers with weights, by the ``top`` rule, for networks that end in convolutions;
-    3. the next ``lower_layers`` convolutions from the input on, by the ``lower`` rule;
-    4. all other convolutions by the ``upper`` rule, and all other layers (the dense ones) by the ``top`` rule.
+    2. the last ``top_layers`` layers with weights, with the ``top`` rule, for networks that end in convolutions;
+    3. the next ``lower_layers`` convolutions from the input on, with the ``lower`` rule;
+    4. all other convolutions with the ``upper`` rule, and all other layers (the dense ones) with the ``top`` rule.
 
     Layers are counted as `tf_lrp.select.first` and `last` do. Candidate rules are written {name: (smallest, largest)} with the
-    range of their parameter, or {name: ()} for rules without; a range of one value fixes it. They are
+    range of their parameter, or {name: ()} for rules without one; a range of one value fixes it:
 
     ====================  ======================================================================
     ``epsilon``           `Epsilon(epsilon)`, epsilon on a logarithmic scale, in units of z
@@ -74,13 +74,13 @@ class Space:
         top, upper, lower: candidate rules of these segments.
         input: names out of "none", "flat", "wsquare", "zbox".
         input_layers, lower_layers, top_layers: (smallest, largest) number of layers.
-        kind: what the first segments are made of: "conv", or "weights" for a network without convolutions.
-        fold_batchnorm: values of the analyzer's option of this name. A preset cannot hold it (it is about the graph, not about
-            rules), so it is True unless told otherwise; see `options`.
+        kind: kind of the layers that are counted: "conv", or "weights" for a network without convolutions.
+        fold_batchnorm: values of the analyzer's option of this name. It concerns the graph and not the rules, so a preset does
+            not contain it; see `options`.
         low, high: bounds of "zbox", as for `tf_lrp.rules.ZBox`.
 
     Raises:
-        ValueError: for unknown rules and ranges that are none.
+        ValueError: unknown rules, or invalid ranges.
 
     Example:
         >>> Space(upper={"gamma": (0.1, 1), "zplus": ()}, input=("flat",), input_layers=(1, 6))
@@ -112,26 +112,26 @@ class Space:
             object.__setattr__(self, name, chosen)
         if self.kind not in select.KINDS:
             raise ValueError(f"kind needs one of {', '.join(select.KINDS)}; got {self.kind!r}.")
-        box = rules.ZBox(self.low, self.high)  # complains about bounds that are no box, and makes tuples of arrays
+        box = rules.ZBox(self.low, self.high)  # checks the bounds, and converts arrays to tuples
         object.__setattr__(self, "low", box.low)
         object.__setattr__(self, "high", box.high)
 
     @classmethod
     def for_model(cls, model, **changes):
-        """The default space with the numbers of layers that a model has.
+        """The default space, with ranges that fit a model's number of layers.
 
-        Flat may reach a third of the convolutions, the boundary between lower and upper ones lie at any of them. If there is
-        no dense layer, up to two layers at the end may be the top; if there is no convolution, all segments are of dense
-        layers, and the top is the last.
+        The input rule may reach a third of the convolutions; the boundary between lower and upper ones may be at any of them.
+        In a network without a dense layer up to two layers at the end may be the top; in one without convolutions all segments
+        consist of dense layers, and the top is the last layer.
 
         Args:
             model: a built Keras model.
-            **changes: arguments of `Space` that are to be different.
+            **changes: arguments of `Space` that replace the defaults.
         """
-        facts = infer_facts(canonize(unroll(model)))
-        kind = "conv" if any("conv" in of_node.kinds for of_node in facts) else "weights"
-        depth = max((of_node.upstream[kind] + 1 for of_node in facts if kind in of_node.kinds), default=1)
-        ends_dense = any("dense" in of_node.kinds for of_node in facts)
+        nodes = infer_facts(canonize(unroll(model)))
+        kind = "conv" if any("conv" in facts.kinds for facts in nodes) else "weights"
+        depth = max((facts.upstream[kind] + 1 for facts in nodes if kind in facts.kinds), default=1)
+        ends_dense = any("dense" in facts.kinds for facts in nodes)
         top_layers = (1, 1) if kind == "weights" else (0, 0) if ends_dense else (0, min(2, depth))
         layers = {"input_layers": (1, max(1, depth // 3)), "lower_layers": (0, depth - 1), "top_layers": top_layers}
         return cls(**{**layers, "kind": kind, **changes})
@@ -139,31 +139,31 @@ class Space:
     # -- points of the space ------------------------------------------------------------------------------------------
 
     def suggest(self, trial):
-        """The parameters of a trial: its ``suggest_...`` methods are asked for those that matter, given the others.
+        """The parameters of a trial, from its ``suggest_...`` methods; only those that matter given the others.
 
         Args:
-            trial: optuna.Trial, or anything with its methods ``suggest_categorical``, ``suggest_int``, ``suggest_float``.
+            trial: optuna.Trial, or an object with its methods ``suggest_categorical``, ``suggest_int``, ``suggest_float``.
 
         Returns:
             dict for `preset`, ready for JSON.
         """
-        found = {"input": trial.suggest_categorical("input", self.input)}
-        if found["input"] in ("flat", "wsquare"):
-            found["input_layers"] = trial.suggest_int("input_layers", *self.input_layers)
-        found["lower_layers"] = trial.suggest_int("lower_layers", *self.lower_layers)
-        for segment in _SEGMENTS if found["lower_layers"] else _SEGMENTS[:2]:
+        chosen = {"input": trial.suggest_categorical("input", self.input)}
+        if chosen["input"] in ("flat", "wsquare"):
+            chosen["input_layers"] = trial.suggest_int("input_layers", *self.input_layers)
+        chosen["lower_layers"] = trial.suggest_int("lower_layers", *self.lower_layers)
+        for segment in _SEGMENTS if chosen["lower_layers"] else _SEGMENTS[:2]:
             candidates = getattr(self, segment)
-            rule = found[segment] = trial.suggest_categorical(segment, tuple(candidates))
+            rule = chosen[segment] = trial.suggest_categorical(segment, tuple(candidates))
             parameter, log, _ = _CANDIDATES[rule]
             if parameter is not None:
                 name = f"{segment}_{parameter}" if rule != "relative_epsilon" else f"{segment}_relative_epsilon"
-                found[name] = trial.suggest_float(name, *candidates[rule], log=log)
-        found["top_layers"] = trial.suggest_int("top_layers", *self.top_layers)
-        found["fold_batchnorm"] = trial.suggest_categorical("fold_batchnorm", self.fold_batchnorm)
-        return found
+                chosen[name] = trial.suggest_float(name, *candidates[rule], log=log)
+        chosen["top_layers"] = trial.suggest_int("top_layers", *self.top_layers)
+        chosen["fold_batchnorm"] = trial.suggest_categorical("fold_batchnorm", self.fold_batchnorm)
+        return chosen
 
     def preset(self, parameters, name="tuned"):
-        """The preset with these parameters: a pure function, so that every trial can be made again.
+        """The preset with these parameters. The same parameters always give the same preset.
 
         Args:
             parameters: dict as `suggest` returns it, or a trial.
@@ -173,7 +173,7 @@ class Space:
             `tf_lrp.Preset`.
 
         Raises:
-            ValueError: for parameters that are missing, unknown or outside the space.
+            ValueError: parameters that are missing, unknown or outside the space.
         """
         p = self.check(parameters)
         chosen = {segment: _rule(segment, p) for segment in _SEGMENTS if segment in p}
@@ -190,22 +190,22 @@ class Space:
         return Preset(tuple(entries), name)
 
     def options(self, parameters):
-        """What the analyzer has to be told besides the preset: ``{}``, or ``{"fold_batchnorm": False}``."""
+        """Options that the analyzer needs besides the preset: ``{}``, or ``{"fold_batchnorm": False}``."""
         return {} if self.check(parameters)["fold_batchnorm"] else {"fold_batchnorm": False}
 
     def check(self, parameters):
-        """The parameters as a dict, if they are a point of this space.
+        """The parameters as a dict; raises ValueError unless they are a point of this space.
 
         Raises:
-            ValueError: otherwise.
+            ValueError: a parameter is missing, unknown or out of range.
         """
         if not isinstance(parameters, Mapping):
             return self.suggest(parameters)
-        found = self.suggest(_Given(parameters))
-        unknown = sorted(set(parameters) - set(found))
+        point = self.suggest(_Given(parameters))
+        unknown = sorted(set(parameters) - set(point))
         if unknown:
-            raise ValueError(f"The parameters {', '.join(unknown)} mean nothing beside {found}: leave them out.")
-        return found
+            raise ValueError(f"The parameters {', '.join(unknown)} have no effect beside {point}: leave them out.")
+        return point
 
     def known(self):
         """The named presets that lie in this space, as dict name -> parameters."""
@@ -227,7 +227,7 @@ class Space:
 
 
 class _Given:
-    """Answers as a trial would, from parameters that are known already."""
+    """A trial whose parameters are given."""
 
     def __init__(self, parameters):
         self.parameters = parameters
@@ -252,7 +252,7 @@ class _Given:
     def suggest_int(self, name, low, high):
         value = self.suggest_float(name, low, high)
         if value != int(value):
-            raise ValueError(f"{name} is a whole number; got {value!r}.")
+            raise ValueError(f"{name} is an integer; got {value!r}.")
         return int(value)
 
 

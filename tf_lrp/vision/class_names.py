@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Sequence
@@ -11,6 +10,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
+from tf_lrp.messages.names import similar, suggestion
 from tf_lrp.vision.images import file_name_part
 
 
@@ -54,12 +54,11 @@ class Classes:
             raise ValueError(f"{len(found)} classes are called {text!r}: give the index instead, {indices}.")
         known = list(dict.fromkeys(synonym for name in self.names for synonym in _synonyms(name)))
         by_plain = {_plain(synonym): synonym for synonym in known}
-        near = [by_plain[p] for p in difflib.get_close_matches(wanted, by_plain, n=3, cutoff=0.6)]
+        near = [by_plain[p] for p in similar(wanted, by_plain, cutoff=0.6)]
         near += [synonym for p, synonym in by_plain.items() if wanted in p and synonym not in near]
-        near = " or ".join(map(repr, near[:5]))
         raise ValueError(
-            f"There is no class {text!r}. {f'Did you mean {near}? ' if near else ''}A target is max, top5, the name of a "
-            f"class or an index from 0 to {count - 1}."
+            f"There is no class {text!r}.{suggestion(near[:5])} A target is max, top5, the name of a class or an index from 0 "
+            f"to {count - 1}."
         )
 
 

@@ -35,7 +35,7 @@ def test_curves_by_size_draw_what_is_given(count, random):
     curves = {f"method_{n}": (CENTRES, np.where(rng.random(20) < 0.3, np.nan, rng.random(20))) for n in range(count)}
     figure = localization.draw(curves, title="T", ylabel="Y")
     lines = lines_of(figure)
-    assert set(lines) == {*curves, figures.UNIFORM}
+    assert set(lines) == {*curves, localization.BASELINE}
     for name, (x, y) in curves.items():
         kept = [(a, b) for a, b in zip(x, y, strict=True) if b == b]
         assert [tuple(point) for point in lines[name].get_xydata()] == kept
@@ -44,9 +44,9 @@ def test_curves_by_size_draw_what_is_given(count, random):
     assert (axes.get_xlim(), axes.get_title(loc="left"), axes.get_ylabel()) == ((0, 1), "T", "Y")
     if count > figures.DIRECT:
         means = {name: np.nanmean(y) for name, (_, y) in curves.items()}
-        assert labels_of(figure) == [*sorted(means, key=lambda name: -means[name]), figures.UNIFORM]
+        assert labels_of(figure) == [*sorted(means, key=lambda name: -means[name]), localization.BASELINE]
     else:
-        assert sorted(labels_of(figure)) == sorted([*curves, figures.UNIFORM])
+        assert sorted(labels_of(figure)) == sorted([*curves, localization.BASELINE])
 
 
 def test_baseline_and_thresholds():
@@ -56,7 +56,7 @@ def test_baseline_and_thresholds():
         line.get_xdata()[0] for line in axes.get_lines() if list(line.get_ydata()) == [0, 1] and len(set(line.get_xdata())) == 1
     ]
     assert verticals == [0.25, 0.5]
-    assert lines_of(axes.figure)[figures.UNIFORM].get_xydata().tolist() == [[0, 0], [1, 1]]
+    assert lines_of(axes.figure)[localization.BASELINE].get_xydata().tolist() == [[0, 0], [1, 1]]
     assert set(lines_of(localization.draw(curves, baseline=False))) == {"a"}
 
 
@@ -137,7 +137,7 @@ def test_degenerate_curves():
     assert lines_of(figure)["one"].get_marker() == "o"
     assert "nothing (no values)" in labels_of(figure)
     many = {f"m{n}": (CENTRES, CENTRES) for n in range(8)} | {"nothing": nothing}
-    assert labels_of(localization.draw(many))[-2:] == ["nothing (no values)", figures.UNIFORM]
+    assert labels_of(localization.draw(many))[-2:] == ["nothing (no values)", localization.BASELINE]
 
 
 def test_errors_of_figures():
@@ -148,7 +148,7 @@ def test_errors_of_figures():
     with pytest.raises(ValueError, match=r"'a' needs \(fractions, means, errors\)"):
         perturbation.draw({"a": ([0, 1], [0, 1])})
     with pytest.raises(ValueError, match="baseline's name 'uniform relevance'"):
-        localization.draw({figures.UNIFORM: ([0, 1], [0, 1])})
+        localization.draw({localization.BASELINE: ([0, 1], [0, 1])})
     with pytest.raises(ValueError, match="got 2 names"):
         figures.draw_bars(["a", "b"], [1.0])
 

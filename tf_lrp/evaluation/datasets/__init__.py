@@ -1,12 +1,12 @@
-"""Annotated pictures for measuring where relevance lands: which classes a picture shows, and which pixels each covers.
+"""Annotated pictures: which classes a picture shows, and which pixels each class covers.
 
     dataset = open_dataset("voc:~/data/VOCdevkit", split="test")
     for picture in dataset:
-        shown = prepared(dataset, picture, (224, 224))     # image, labels, masks as the network gets them; None if unusable
-    dataset.problems                                       # what was left out, and why
+        prepared(dataset, picture, (224, 224))             # image, labels, masks in the network's size; None if unusable
+    dataset.problems                                       # what was left out and why
 
-A picture or annotation that cannot be used never ends a run and is never dropped silently: it is a `Problem`. NumPy and
-Pillow are enough, except for `Shapes`, whose pictures come from the model zoo.
+A picture or annotation that cannot be used does not end a run and is not dropped silently: it is recorded as a `Problem`.
+Only NumPy and Pillow are needed, except for `Shapes`, whose pictures come from the model zoo, and the masks of `COCO`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def _shapes(number, **options):
     return Shapes(int(number), **options)
 
 
-#: What precedes the colon -> (class or function of what follows it, whether it takes an index of classes).
+#: Word before the colon -> (class or function of the text after it, whether it takes an index of classes).
 KINDS = {
     "imagenet": (ImageNet, True),
     "voc": (VOC, True),
@@ -56,19 +56,19 @@ KINDS = {
 
 
 def open_dataset(text, index=None, **options):
-    """A data set by its kind and place.
+    """Opens a data set, given by its kind and path.
 
     Args:
         text: "imagenet:FOLDER", "voc:FOLDER", "coco:FOLDER_OR_FILE.json", "mosaic:FILE.json", "shapes" or "shapes:NUMBER".
-        index: mapping from class names to the network's output neurons, see `lookup`. Mosaics and shapes do without: their
-            annotations are output neurons already.
+        index: mapping from class names to the network's output neurons, see `lookup`. Mosaics and shapes need none: their
+            annotations are output neurons.
         **options: of the data set's class, such as ``split`` of `VOC`.
 
     Returns:
         `Dataset`.
 
     Raises:
-        ValueError: unknown kind, no place, an index that is needed and absent, or no such data set at that place.
+        ValueError: an unknown kind, a missing path or index, or no data set of this kind at that path.
         ImportError: masks of COCO without pycocotools, see `COCO`.
         FileNotFoundError: no such file or folder.
     """

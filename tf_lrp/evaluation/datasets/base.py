@@ -1,4 +1,4 @@
-"""What all data sets of annotated pictures share: their parts, the check of boxes, and pictures as a network gets them."""
+"""The parts of all data sets of annotated pictures, the check of boxes, and pictures in a network's size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tf_lrp.vision import images
 FITTINGS = ("crop", "rescale", "as it is")
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
-_TURNED_BACK = {  # EXIF orientation -> what undoes its turning upright
+_TO_STORED = {  # EXIF orientation -> transpose that undoes the rotation to upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -32,10 +32,10 @@ _TURNED_BACK = {  # EXIF orientation -> what undoes its turning upright
 
 @dataclass(frozen=True)
 class Region:
-    """What one class covers in one picture: the union of its boxes, or a mask.
+    """The pixels that one class covers in one picture: the union of its boxes, or a mask.
 
     Attributes:
-        label: class index, the output neuron.
+        label: class index, which is the output neuron.
         boxes: (left, top, right, bottom) each, floats in pixels of the picture as stored; the centre of the first pixel is at
             0.5, right and bottom are exclusive.
         mask: bool (H, W) instead of boxes.
@@ -51,7 +51,7 @@ class Picture:
     """One picture of a data set.
 
     Attributes:
-        name: unique in its data set.
+        name: unique within the data set.
         read: returns uint8 (H, W, 3), RGB; raises ValueError or OSError for a file that cannot be read.
         regions: one `Region` for each class present, in ascending order of labels.
     """
@@ -63,14 +63,14 @@ class Picture:
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that was left out.
+    """A picture or annotation that was left out.
 
     Attributes:
         name: of the picture or file.
-        what: kind, to count by: "missing picture", "several pictures", "repeated picture", "unreadable picture", "picture too
+        what: kind of problem: "missing picture", "several pictures", "repeated picture", "unreadable picture", "picture too
             small", "size differs", "wrong size", "missing annotation", "unreadable annotation", "nothing annotated", "unknown
             class", "empty box", "box outside the picture", "empty mask" or "nothing inside the crop".
-        detail: what exactly, for people.
+        detail: description of the problem.
     """
 
     name: str
@@ -80,13 +80,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A picture as the network gets it, before its preprocessing.
+    """A picture in the size of the network, before preprocessing.
 
     Attributes:
         name: of the picture.
         image: uint8 (height, width, 3), RGB.
-        labels: ints (K,), the classes present.
-        masks: bool (K, height, width), the pixels of each.
+        labels: ints (K,), the classes that it shows.
+        masks: bool (K, height, width), the pixels of each class.
     """
 
     name: str
@@ -96,7 +96,7 @@ class Prepared:
 
 
 class AnnotationError(ValueError):
-    """An annotation that cannot be used; ``what`` is the kind of `Problem`, the message its detail."""
+    """An annotation that cannot be used; ``what`` is the kind of `Problem`, the message is its detail."""
 
     def __init__(self, what, detail):
         super().__init__(detail)
@@ -104,20 +104,20 @@ class AnnotationError(ValueError):
 
 
 class Dataset(ABC):
-    """Annotated pictures: iterable in a fixed order as often as wanted; ``len`` is the number of pictures listed.
+    """Annotated pictures: an iterable with a fixed order; ``len`` is the number of listed pictures.
 
-    Every picture listed is either yielded or has at least one problem that says why not. One pair of class and picture is one
-    measurement (Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP", section
-    IV-A). A pair of which any object's annotation is faulty is left out as a whole, because a mask that lacks an object
-    would count right relevance as wrong; the other classes of the picture stay.
+    Every listed picture is either yielded or has at least one `Problem` that says why it is not. One pair of class and picture
+    is one measurement (Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP",
+    section IV-A). If the annotation of one object is invalid, the whole pair is left out, because a mask without one of the
+    objects would count correct relevance as wrong; the other classes of the picture are kept.
 
-    Pictures are read as stored, without the turn that EXIF may ask for: annotators' boxes lie on stored pixels, and published
-    accuracies of networks come from stored pixels as well.
+    Pictures are read as stored, without the rotation that EXIF may specify: boxes are annotated on stored pixels, and published
+    accuracies of networks are for stored pixels as well.
 
     Attributes:
         name: of the data set.
-        fitting: how `prepared` brings pictures to a network's size: "crop", "rescale" or "as it is".
-        problems: list of `Problem`, in the order of discovery while iterating and preparing; each one once.
+        fitting: how `prepared` converts pictures to a network's size: "crop", "rescale" or "as it is".
+        problems: list of `Problem`, each once, in the order in which iterating and preparing met them.
     """
 
     name = "pictures"
@@ -130,7 +130,7 @@ class Dataset(ABC):
 
     @abstractmethod
     def __len__(self):
-        """Number of pictures listed."""
+        """Number of listed pictures."""
 
     @abstractmethod
     def __iter__(self):
@@ -143,25 +143,25 @@ class Dataset(ABC):
             self._known.add(problem)
             self.problems.append(problem)
 
-    def _picture(self, name, files, claimed, objects):
-        """A picture from its file and annotated objects; None, after reporting why, where nothing can be measured.
+    def _picture(self, name, files, annotated_size, objects):
+        """A picture from its file and annotated objects; None, after reporting why, if it cannot be used.
 
         Args:
             name: of the picture.
-            files: the paths that may hold it; exactly one should.
-            claimed: (width, height) that the annotation states, or None.
+            files: paths of files with its name; there should be exactly one.
+            annotated_size: (width, height) according to the annotation, or None.
             objects: pairs of a class name and a function that takes (width, height) and returns a box or a mask, or raises
                 `AnnotationError`.
         """
         if len(files) != 1:
-            found = ", ".join(map(str, files)) or "no file of that name"
-            return self.report(name, "several pictures" if files else "missing picture", found)
+            detail = ", ".join(map(str, files)) or "no file of that name"
+            return self.report(name, "several pictures" if files else "missing picture", detail)
         try:
             size = stored_size(files[0])
         except images.UnreadablePictureError as error:
             return self.report(name, "unreadable picture", error)
-        if claimed is not None and tuple(claimed) != size:
-            detail = f"annotated as {claimed[0]} x {claimed[1]} pixels, the file has {size[0]} x {size[1]}"
+        if annotated_size is not None and tuple(annotated_size) != size:
+            detail = f"annotated as {annotated_size[0]} x {annotated_size[1]} pixels, the file has {size[0]} x {size[1]}"
             return self.report(name, "size differs", detail)
         if not objects:
             return self.report(name, "nothing annotated", "the annotation holds no object")
@@ -169,7 +169,7 @@ class Dataset(ABC):
         return Picture(name, partial(read_stored, files[0]), regions) if regions else None
 
     def _regions(self, name, size, objects):
-        shapes, faulty = defaultdict(list), set()
+        shapes, invalid = defaultdict(list), set()
         for class_name, shape in objects:
             label = lookup(self._index, class_name)
             if label is None:
@@ -178,9 +178,9 @@ class Dataset(ABC):
             try:
                 shapes[label].append(shape(size))
             except AnnotationError as error:
-                faulty.add(label)
+                invalid.add(label)
                 self.report(name, error.what, f"{class_name}: {error}; the class is left out in this picture")
-        return tuple(_region(label, shapes[label]) for label in sorted(shapes.keys() - faulty))
+        return tuple(_region(label, shapes[label]) for label in sorted(shapes.keys() - invalid))
 
 
 def _region(label, shapes):
@@ -192,7 +192,7 @@ def _region(label, shapes):
 
 
 def lookup(index, name):
-    """The class index of an annotation's class name, or None.
+    """The class index of the class name in an annotation, or None if it is unknown.
 
     Args:
         index: mapping from lower-case names, with spaces for underscores, to class indices: wnids such as "n02084071" for
@@ -204,7 +204,7 @@ def lookup(index, name):
 
 
 def checked_index(index, example):
-    """The index itself; raises ValueError where it is no mapping with names."""
+    """The index; raises ValueError unless it is a mapping with at least one name."""
     if not isinstance(index, Mapping) or not index:
         got = "an empty one" if isinstance(index, Mapping) else type(index).__name__
         raise ValueError(f"index must map class names to output neurons, such as {example}; got {got}.")
@@ -212,7 +212,7 @@ def checked_index(index, example):
 
 
 def existing(path, expected):
-    """The absolute path, with ~ replaced; raises FileNotFoundError where there is nothing."""
+    """The absolute path, with ~ replaced; raises FileNotFoundError if it does not exist."""
     path = Path(path).expanduser().absolute()
     if not path.exists():
         raise FileNotFoundError(f"There is nothing at {str(path)!r}; expected {expected}.")
@@ -220,27 +220,29 @@ def existing(path, expected):
 
 
 def find_pictures(folder, names):
-    """The picture files of given names, without their suffixes, in a folder and all below: name -> list of paths."""
-    found, seen = defaultdict(list), {os.path.realpath(folder)}
+    """The picture files with given names, without suffix, in a folder and its subfolders: name -> list of paths."""
+    paths, seen = defaultdict(list), {os.path.realpath(folder)}
     for where, folders, files in os.walk(folder, followlinks=True):
         new = {os.path.realpath(os.path.join(where, f)): f for f in sorted(folders, reverse=True)}
-        folders[:] = sorted(f for real, f in new.items() if real not in seen)  # a link may lead back up, or to a folder twice
+        folders[:] = sorted(
+            f for real, f in new.items() if real not in seen
+        )  # links may lead to a parent folder, or to the same folder twice
         seen.update(new)
         for file in sorted(files):
             stem, suffix = os.path.splitext(file)
             if stem in names and suffix.lower() in _SUFFIXES:
-                found[stem].append(Path(where) / file)
-    return dict(found)
+                paths[stem].append(Path(where) / file)
+    return dict(paths)
 
 
 def stored_size(path):
-    """(width, height) of a picture as stored, from the head of its file."""
+    """(width, height) of a picture as stored, from the header of its file."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path) as image:
                 return image.size
-    except Exception as error:  # decoders raise anything at all on damaged files
+    except Exception as error:  # decoders raise all kinds of errors on damaged files
         raise images.UnreadablePictureError(str(error) or type(error).__name__) from error
 
 
@@ -250,14 +252,14 @@ def read_stored(path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as head:
-            # Pillow itself turns TIFF upright while decoding, so that its size is upright from the start.
+            # Pillow itself rotates TIFF while decoding, and reports the size after it.
             orientation = 1 if head.format == "TIFF" else head.getexif().get(ExifTags.Base.Orientation, 1)
-    if orientation in _TURNED_BACK:
-        image = image.transpose(_TURNED_BACK[orientation])
+    if orientation in _TO_STORED:
+        image = image.transpose(_TO_STORED[orientation])
     return np.array(image)
 
 
-def sound_box(box, size):
+def clip_box(box, size):
     """A box clipped to its picture.
 
     Args:
@@ -265,10 +267,10 @@ def sound_box(box, size):
         size: (width, height) of the picture.
 
     Returns:
-        The box as four floats; what reaches past an edge by at most a pixel is cut off.
+        The box as four floats; up to one pixel outside the picture is cut off.
 
     Raises:
-        AnnotationError: not finite, without area, outside the picture or further past its edge.
+        AnnotationError: the box is not finite, has no area, lies outside the picture, or reaches more than one pixel past it.
     """
     left, top, right, bottom = box = tuple(map(float, box))
     if not np.isfinite(box).all():
@@ -279,7 +281,7 @@ def sound_box(box, size):
     outside = left >= width or top >= height or right <= 0 or bottom <= 0
     if outside or max(-left, -top, right - width, bottom - height) > 1:
         raise AnnotationError(
-            "box outside the picture", f"the box {_written(box)} leaves the picture of {width} x {height} pixels"
+            "box outside the picture", f"the box {_written(box)} does not fit the picture of {width} x {height} pixels"
         )
     return max(left, 0.0), max(top, 0.0), min(right, float(width)), min(bottom, float(height))
 
@@ -288,27 +290,27 @@ def _written(box):
     return "({:g}, {:g}, {:g}, {:g})".format(*box)
 
 
-# ---- as the network gets it -----------------------------------------------------------------------------------------
+# ---- pictures in the network's size -----------------------------------------------------------------------------------------
 
 
 def prepared(dataset, picture, size):
-    """A picture and its regions in a network's size.
+    """Resizes a picture and its regions to a network's size.
 
     "crop": the shorter side is resized to the network's and the longer side cut to it around the middle (for sizes that are
     not square: resized so that the network's size is covered), exactly as `vision.images.fit` does. "rescale": both sides
-    are resized, the aspect ratio is not kept. "as it is": the picture has the size already. Pictures are resized bilinearly.
+    are resized without keeping the aspect ratio. "as it is": the picture already has the size. Pictures are resized bilinearly.
 
-    A region's pixels are those whose centres lie in one of its boxes (left and top edges included); a box too thin to meet
-    a centre marks the row, or column, that holds its middle. Masks are resampled to the nearest pixel; one that would vanish
-    marks the pixels that hold it.
+    A region's pixels are those whose centres lie in one of its boxes (left and top edges included); a box that contains no
+    centre marks the row or column at its middle. Masks are resampled to the nearest pixel; a mask that would vanish marks the
+    pixels that contain it.
 
     Args:
-        dataset: `Dataset` of the picture; its problems are added to.
+        dataset: `Dataset` of the picture, which records problems.
         picture: `Picture`.
         size: (height, width) that the network takes.
 
     Returns:
-        `Prepared`; None where the file cannot be read, has the wrong size ("as it is"), or no class is left inside the crop.
+        `Prepared`; None if the file cannot be read, has the wrong size ("as it is"), or shows no class inside the crop.
     """
     if dataset.fitting not in FITTINGS:
         raise ValueError(f"A data set's fitting is one of {', '.join(map(repr, FITTINGS))}; got {dataset.fitting!r}.")
@@ -337,13 +339,13 @@ def prepared(dataset, picture, size):
 
 
 def _window(fitting, full_width, full_height, width, height):
-    """(left, top, right, bottom) of what the network sees, in pixels of the picture."""
-    seen_width, seen_height = full_width, full_height
+    """(left, top, right, bottom) of the part that the network gets, in pixels of the picture."""
+    cropped_width, cropped_height = full_width, full_height
     if fitting == "crop":
-        seen_width = min(full_width, full_height * width / height)
-        seen_height = min(full_height, full_width * height / width)
-    left, top = (full_width - seen_width) / 2, (full_height - seen_height) / 2
-    return left, top, left + seen_width, top + seen_height
+        cropped_width = min(full_width, full_height * width / height)
+        cropped_height = min(full_height, full_width * height / width)
+    left, top = (full_width - cropped_width) / 2, (full_height - cropped_height) / 2
+    return left, top, left + cropped_width, top + cropped_height
 
 
 def _mask(region, window, size):
@@ -352,11 +354,11 @@ def _mask(region, window, size):
         return _nearest(region.mask, window, size)
     mask = np.zeros(size, bool)
     for box in region.boxes:
-        mask |= _painted(box, window, size)
+        mask |= _box_mask(box, window, size)
     return mask
 
 
-def _painted(box, window, size):
+def _box_mask(box, window, size):
     left, top = max(box[0], window[0]), max(box[1], window[1])
     right, bottom = min(box[2], window[2]), min(box[3], window[3])
     if right <= left or bottom <= top:
@@ -366,7 +368,7 @@ def _painted(box, window, size):
 
 
 def _between(centres, low, high):
-    """Which pixels of an axis lie in an interval: those whose centre does, or else the one that holds the interval's middle."""
+    """The pixels of an axis whose centres lie in an interval; if there is none, the one nearest to the interval's middle."""
     inside = (centres >= low) & (centres < high)
     if not inside.any():
         inside[np.argmin(np.abs(centres - (low + high) / 2))] = True
@@ -379,20 +381,20 @@ def _nearest(mask, window, size):
     if not resampled.any():
         y, x = (place + 0.5 for place in np.nonzero(mask))
         inside = (x >= window[0]) & (x < window[2]) & (y >= window[1]) & (y < window[3])
-        resampled[_holding(x[inside], y[inside], window, size)] = True
+        resampled[_pixel_at(x[inside], y[inside], window, size)] = True
     return resampled
 
 
 def _centres(window, size):
-    """Where the centres of the network's pixels lie in the picture: rows (height,), columns (width,)."""
+    """The centres of the network's pixels in coordinates of the picture: rows (height,), columns (width,)."""
     left, top, right, bottom = window
     height, width = size
     rows = top + (np.arange(height) + 0.5) * ((bottom - top) / height)
     return rows, left + (np.arange(width) + 0.5) * ((right - left) / width)
 
 
-def _holding(x, y, window, size):
-    """(row, column) of the network's pixel that holds a place of the picture."""
+def _pixel_at(x, y, window, size):
+    """(row, column) of the network's pixel that contains a point of the picture."""
     left, top, right, bottom = window
     height, width = size
     row, column = (y - top) * height / (bottom - top), (x - left) * width / (right - left)

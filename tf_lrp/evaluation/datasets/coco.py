@@ -9,7 +9,7 @@ from functools import partial
 
 import numpy as np
 
-from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, checked_index, existing, sound_box
+from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, checked_index, clip_box, existing
 
 
 class COCO(Dataset):
@@ -102,12 +102,12 @@ class COCO(Dataset):
 
 def _instances(folder):
     for place in (folder / "annotations", folder):
-        found = sorted(place.glob("instances_*.json"))
-        chosen = found if len(found) == 1 else sorted(place.glob("instances_val*.json"))
+        files = sorted(place.glob("instances_*.json"))
+        chosen = files if len(files) == 1 else sorted(place.glob("instances_val*.json"))
         if len(chosen) == 1:
             return chosen[0]
-        if found:
-            raise ValueError(f"There are several files of annotations: {', '.join(map(str, found))}. Name one of them.")
+        if files:
+            raise ValueError(f"There are several files of annotations: {', '.join(map(str, files))}. Name one of them.")
     raise ValueError(f"{folder} has no annotations/instances_*.json; name the JSON file itself.")
 
 
@@ -152,7 +152,7 @@ def _shape(annotation, decoder, size):
     """The mask, bool (H, W), of an object in a picture of a size (width, height); its box where ``decoder`` is None."""
     if decoder is None:
         left, top, width, height = _numbers(annotation.get("bbox"), "bbox", 4)
-        return sound_box((left, top, left + width, top + height), size)
+        return clip_box((left, top, left + width, top + height), size)
     segmentation = annotation.get("segmentation")
     if isinstance(segmentation, dict):
         return _run_lengths(segmentation, size, decoder)
@@ -172,7 +172,7 @@ def _numbers(values, name, count=None):
 
 def _polygons(polygons, size, decoder):
     points = np.concatenate([np.reshape(polygon, (-1, 2)) for polygon in polygons])
-    left, top, right, bottom = sound_box((*points.min(0), *points.max(0)), size)
+    left, top, right, bottom = clip_box((*points.min(0), *points.max(0)), size)
     width, height = size
     mask = decoder.decode(decoder.merge(decoder.frPyObjects(polygons, height, width))).astype(bool)
     if not mask.any():  # thinner than a pixel

@@ -18,9 +18,9 @@ _ANNOTATIONS = (
 class ImageNet(XMLDataset):
     """The 50 000 validation pictures of ILSVRC2012, one class each, in boxes.
 
-    Coordinates are taken as edges, counted from 0, right and bottom exclusive: both 0 and the full width occur in the files,
-    so they cannot be numbers of pixels. Pictures are resized by the shorter side and cropped around the middle (Kohlbrenner et
-    al. 2020, section IV-A).
+    Coordinates are read as edges, counted from 0, right and bottom exclusive: both 0 and the full width occur in the files, so
+    they cannot be indices of pixels. Pictures are resized by the shorter side and cropped around the centre (Kohlbrenner et al.
+    2020, section IV-A).
 
     Args:
         path: folder of one of these layouts. (a) As unpacked from ``imagenet_object_localization``:
@@ -51,12 +51,12 @@ def _annotation_folder(path):
     for place in _ANNOTATIONS:
         if any((path / place).glob("*.xml")):
             return path / place
-    found = sorted({file.parent for depth in ("*/*.xml", "*/*/*.xml") for file in path.glob(depth)})
-    if len(found) > 1:
-        raise ValueError(f"There are several folders of XML files: {', '.join(map(str, found))}. Name one of them.")
-    if not found:
+    folders = sorted({file.parent for depth in ("*/*.xml", "*/*/*.xml") for file in path.glob(depth)})
+    if len(folders) > 1:
+        raise ValueError(f"There are several folders of XML files: {', '.join(map(str, folders))}. Name one of them.")
+    if not folders:
         raise ValueError(f"{path} has no XML files of boxes, neither in {_ANNOTATIONS[0]} nor in val.")
-    return found[0]
+    return folders[0]
 
 
 def _pictures(path, annotations, names):
@@ -64,7 +64,7 @@ def _pictures(path, annotations, names):
     folders = [annotations.parents[2] / "Data" / "CLS-LOC" / "val"] if annotations.parent.name == "CLS-LOC" else []
     folders += [path / "ILSVRC2012_img_val", path, path.parent / "ILSVRC2012_img_val", path.parent / "images"]
     for folder in folders:
-        found = find_pictures(folder, names)
-        if found:
-            return found
+        pictures = find_pictures(folder, names)
+        if pictures:
+            return pictures
     return {}

@@ -15,7 +15,7 @@ from tf_lrp.vision import images
 class Mosaic(Dataset):
     """Mosaics of two by two pictures, listed in a JSON file; the pictures lie in ``images`` beside it.
 
-    A cell is the centre crop of its picture (upright, never enlarged), the region of a class all cells that show it. The
+    A cell is the centre crop of its picture (upright, never enlarged); the region of a class is all cells that show it. The
     order is that of the list.
 
     Args:
@@ -70,7 +70,7 @@ class Mosaic(Dataset):
                 continue
             seen.add(name)
             paths = [self._images / file for file in entry["files"]]
-            usable = [self._usable(name, path) for path in paths]  # all of them, to report all that is wrong
+            usable = [self._usable(name, path) for path in paths]  # check all of them, to report every problem
             if all(usable):
                 regions = tuple(self._region(entry["classes"], label) for label in sorted(set(entry["classes"])))
                 yield Picture(name, partial(_compose, paths, self.cell), regions)
@@ -92,7 +92,7 @@ class Mosaic(Dataset):
 
 
 def _fault(entry):
-    """What is wrong with an entry of the list, or None."""
+    """Text about what is wrong with an entry of the list, or None."""
     if not isinstance(entry, dict) or "id" not in entry:
         return "expected a mosaic with an id"
     files, classes = entry.get("files"), entry.get("classes")

@@ -12,12 +12,11 @@ from tf_lrp.evaluation.datasets.base import Dataset, Picture, Region
 class Shapes(Dataset):
     """Pictures of `tf_lrp.model_zoo.shapes.sample` (96 x 96 pixels, six classes) with the visible pixels of every class.
 
-    They are drawn when first needed, in about 4 ms each. A class that is hidden as a whole has no region.
+    They are drawn when first used, in about 4 ms each. A class that is completely hidden has no region.
 
     Args:
         n: number of pictures.
-        seed: of the drawing. The default is neither the one the network of the zoo was trained with nor the one it was
-            tested with.
+        seed: of the drawing. The default differs from the seeds with which the network of the zoo was trained and tested.
 
     Raises:
         ValueError: n is not positive.
@@ -46,6 +45,6 @@ class Shapes(Dataset):
 
     @cached_property
     def _sample(self):
-        from tf_lrp.model_zoo import shapes  # brings TensorFlow, which the other data sets do without
+        from tf_lrp.model_zoo import shapes  # imports TensorFlow, which the other data sets do not need
 
         return shapes.sample(self.n, seed=self.seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ElementTree
 
-from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, checked_index, existing, find_pictures, sound_box
+from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, checked_index, clip_box, existing, find_pictures
 
 #: The classes in alphabetical order, the usual order of a network's output.
 CLASSES = (
@@ -19,7 +19,7 @@ class XMLDataset(Dataset):
     """Pictures with an XML file each, in VOC's format.
 
     Attributes:
-        first: what is taken from xmin and ymin, the coordinate of a picture's first pixel.
+        first: the coordinate of a picture's first pixel, which is subtracted from xmin and ymin.
     """
 
     first = 0
@@ -29,7 +29,7 @@ class XMLDataset(Dataset):
         Args:
             index: mapping from class names to class indices.
             annotations: picture name -> path of its XML file.
-            pictures: picture name -> paths that may hold it.
+            pictures: picture name -> paths of files with this name.
         """
         super().__init__(index)
         self._annotations = dict(sorted(annotations.items()))
@@ -41,11 +41,11 @@ class XMLDataset(Dataset):
     def __iter__(self):
         for name, path in self._annotations.items():
             try:
-                claimed, objects = read_annotation(path, self.first)
+                annotated_size, objects = read_annotation(path, self.first)
             except AnnotationError as error:
                 self.report(name, error.what, error)
                 continue
-            picture = self._picture(name, self._pictures.get(name, []), claimed, objects)
+            picture = self._picture(name, self._pictures.get(name, []), annotated_size, objects)
             if picture is not None:
                 yield picture
 
@@ -53,16 +53,16 @@ class XMLDataset(Dataset):
 class VOC(XMLDataset):
     """PASCAL VOC 2007 to 2012 with the boxes of its detection task.
 
-    Coordinates in the XML files count pixels from 1, the last one included: they become (xmin - 1, ymin - 1, xmax, ymax).
-    Objects marked as difficult or truncated count, since they are in the picture. Pictures are rescaled without cropping, so
-    that objects at their borders stay (Kohlbrenner et al. 2020, section IV-A).
+    Coordinates in the XML files are pixels counted from 1, the last inclusive: they become (xmin - 1, ymin - 1, xmax, ymax).
+    Objects marked as difficult or truncated are used, since the picture shows them. Pictures are rescaled without cropping, so
+    that objects at their borders remain (Kohlbrenner et al. 2020, section IV-A).
 
     Args:
         path: folder with JPEGImages and Annotations; or the folder around one such folder, as VOCdevkit around VOC2007; or
             the folder around VOCdevkit.
         index: mapping from class names to class indices, see `lookup`; by default the places in `CLASSES`.
-        split: name of a list in ImageSets/Main, such as "test"; every annotation by default. Of lists for one class
-            ("dog_val") all pictures are taken: the annotations say what they show.
+        split: name of a list in ImageSets/Main, such as "test"; by default all annotations. Of a list for one class
+            ("dog_val") all pictures are used, with the classes of their annotations.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -92,12 +92,12 @@ class VOC(XMLDataset):
 
 def _voc_folder(path):
     for places in ([path], path.glob("VOC*"), path.glob("VOCdevkit/VOC*")):
-        found = sorted(f for f in places if (f / "Annotations").is_dir() and (f / "JPEGImages").is_dir())
-        if len(found) > 1:
-            raise ValueError(f"There are several VOC folders: {', '.join(map(str, found))}. Name one of them.")
-        if found:
-            return found[0]
-    raise ValueError(f"{path} is no VOC folder: neither it nor VOCdevkit/VOC* in it has both Annotations and JPEGImages.")
+        folders = sorted(f for f in places if (f / "Annotations").is_dir() and (f / "JPEGImages").is_dir())
+        if len(folders) > 1:
+            raise ValueError(f"There are several VOC folders: {', '.join(map(str, folders))}. Name one of them.")
+        if folders:
+            return folders[0]
+    raise ValueError(f"{path} is no VOC folder: neither it nor VOCdevkit/VOC* in it contains both Annotations and JPEGImages.")
 
 
 def _listed(folder, split):
@@ -110,19 +110,19 @@ def _listed(folder, split):
 
 
 def read_annotation(path, first):
-    """An XML file of VOC's format.
+    """Reads an XML file in VOC's format.
 
     Args:
         path: of the file.
-        first: coordinate of a picture's first pixel. 1: xmax and ymax are the last pixel's; 0: they are right and bottom
-            edges. Both ways they end up as edges.
+        first: coordinate of a picture's first pixel. 1: xmax and ymax are those of the last pixel; 0: they are right and
+            bottom edges. In both cases the result has edges.
 
     Returns:
-        ((width, height) as stated, None where absent or zero;
+        ((width, height) according to the file, None if absent or zero;
         list of (class name, function of the true (width, height) that returns the object's box or raises AnnotationError)).
 
     Raises:
-        AnnotationError: no such file, no such XML, or an object without a name, which might be of any class.
+        AnnotationError: a missing file, other XML, or an object without a name, which might belong to any class.
     """
     try:
         root = ElementTree.parse(path).getroot()
@@ -146,12 +146,12 @@ def _stated_size(root, path):
     try:
         width, height = (int(float(text)) for text in texts)
     except (ValueError, OverflowError):
-        raise AnnotationError("unreadable annotation", f"{path.name}: the size {' x '.join(texts)} is no number") from None
+        raise AnnotationError("unreadable annotation", f"{path.name}: the size {' x '.join(texts)} is not a number") from None
     return (width, height) if width and height else None
 
 
 class _Box:
-    """The box of an object, read when the size of the picture is known."""
+    """The box of an object, read as soon as the size of the picture is known."""
 
     def __init__(self, elements, first):
         self.elements, self.first = elements, first
@@ -164,5 +164,5 @@ class _Box:
             left, top, right, bottom = (float(text) for text in texts)
         except (TypeError, ValueError):
             given = ", ".join(f"{edge}={text}" for edge, text in zip(_EDGES, texts, strict=True))
-            raise AnnotationError("unreadable annotation", f"the box has coordinates that are no numbers: {given}") from None
-        return sound_box((left - self.first, top - self.first, right, bottom), size)
+            raise AnnotationError("unreadable annotation", f"the box has coordinates that are not numbers: {given}") from None
+        return clip_box((left - self.first, top - self.first, right, bottom), size)

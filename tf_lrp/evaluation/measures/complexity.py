@@ -1,8 +1,8 @@
-"""How concentrated an explanation is: on few elements, or spread over all.
+"""Complexity: whether the relevance is concentrated on few elements or spread over all.
 
-All take relevance (N, ...), arrays or tensors, and return a float64 tensor (N,); they are pure TensorFlow and work inside
-``tf.function``. The n elements of a sample count one by one: sum pictures over their channels first where pixels shall count.
-Only |R| counts, and not its scale. A map without relevance is neither concentrated nor spread: NaN.
+All functions take relevance (N, ...), arrays or tensors, and return a float64 tensor (N,); they are pure TensorFlow and work
+inside ``tf.function``. All n elements of a sample count separately: sum pictures over their channels first to count pixels.
+The measures depend on |R| up to its scale. For a map that is zero everywhere they are NaN.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ def sparseness(relevance):
         relevance: (N, ...).
 
     Returns:
-        (N,) from 0, all elements alike, to (n - 1) / n, all relevance on one element.
+        (N,) from 0, all elements equal, to (n - 1) / n, all relevance on one element.
 
     Sources:
         Hurley and Rickard 2009, "Comparing measures of sparsity".
@@ -36,7 +36,8 @@ def complexity(relevance):
         relevance: (N, ...).
 
     Returns:
-        (N,) from 0, all relevance on one element, to ln n, all elements alike. Its exponential is a number of elements.
+        (N,) from 0, all relevance on one element, to ln n, all elements equal. Its exponential is an effective number of
+        elements.
 
     Source: Bhatt et al. 2020, "Evaluating and aggregating feature-based model explanations".
     """
@@ -49,6 +50,6 @@ def _shares(relevance):
     if sizes.shape.rank in (None, 0):
         raise ValueError(f"Relevance needs a shape (N, ...); got {sizes.shape}.")
     sizes = tf.reshape(sizes, [-1, tf.reduce_prod(tf.shape(sizes)[1:])])
-    # Relative to the largest first: a sum of huge values may overflow, one of tiny values lose digits.
+    # Divided by the largest first: a sum of huge values may overflow, one of tiny values may lose digits.
     sizes = sizes / tf.reduce_max(sizes, axis=1, keepdims=True)
     return sizes / tf.reduce_sum(sizes, axis=1, keepdims=True)

@@ -1,9 +1,9 @@
-"""Where relevance lands: how much of it lies on the object that it should speak of.
+"""Localization: how much of the relevance lies on the object that is explained.
 
 Maps are relevance summed over channels (`pool`), shape (..., H, W); masks are bool and broadcast against them. All functions
-are TensorFlow, work on any number of leading axes at once, take arrays as well as tensors, and return a tensor (...). Rotating
-or flipping map and mask together changes nothing: pixels of equal relevance share what they get, as if ties were broken at
-random. An empty mask has nothing to find: NaN.
+are TensorFlow, support any number of leading axes, take arrays as well as tensors, and return a tensor (...). Rotating or
+flipping map and mask together changes nothing: pixels of equal relevance share their ranks, as if ties were broken at random.
+For an empty mask the result is NaN.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ POOLINGS = {
 
 
 def pool(relevance, how="sum"):
-    """One number for each pixel: (..., H, W, C) -> (..., H, W).
+    """Reduces the channels to one number for each pixel: (..., H, W, C) -> (..., H, W).
 
     Args:
         relevance: (..., H, W, C), in units of the output.
@@ -54,21 +54,21 @@ def inside_total_ratio(maps, masks):
         masks: bool, broadcasts against ``maps``.
 
     Returns:
-        (...) in 0..1; the share of the area for a uniform map; 0 where no relevance is positive: nothing was found.
+        (...) in 0..1; the share of the area for a uniform map; 0 where no relevance is positive.
 
     Source: Kohlbrenner et al. 2020, eq. 5.
     """
     maps, masks = _checked(maps, masks)
     positive = tf.nn.relu(maps)
-    # Relative to the strongest pixel: relevance may be small enough for its sum to vanish, or large enough for it to overflow.
+    # Divided by the strongest pixel first: the sum of tiny relevance could underflow, that of huge relevance overflow.
     strongest = tf.reduce_max(positive, axis=(-2, -1), keepdims=True)
     positive = tf.math.divide_no_nan(positive, strongest)
     inside = tf.reduce_sum(tf.where(masks, positive, 0), axis=(-2, -1))
-    return _known(tf.math.divide_no_nan(inside, tf.reduce_sum(positive, axis=(-2, -1))), masks)
+    return _nan_if_empty(tf.math.divide_no_nan(inside, tf.reduce_sum(positive, axis=(-2, -1))), masks)
 
 
 def weighted_inside_total_ratio(maps, masks):
-    """mu_w = mu S_tot / S_in: how many times as much positive relevance is inside as uniform relevance would have there.
+    """mu_w = mu S_tot / S_in: the positive relevance inside the mask, relative to that of a uniform map.
 
     Args:
         maps, masks: as for `inside_total_ratio`.
@@ -85,7 +85,7 @@ def rank_accuracy(maps, masks):
     """The share of the K most relevant pixels that lie inside the mask, where K is the mask's own number of pixels.
 
     Args:
-        maps, masks: as for `inside_total_ratio`; the maps' order counts, negative values included.
+        maps, masks: as for `inside_total_ratio`; only the order of the maps' values counts, negative ones included.
 
     Returns:
         (...) in 0..1; the share of the area for a uniform map.
@@ -105,7 +105,7 @@ def top_k_intersection(maps, masks, k=1000):
         k: int >= 1; at most as many as there are pixels.
 
     Returns:
-        (...) in 0..1. A mask smaller than k limits it to its size over k.
+        (...) in 0..1; at most its size over k for a mask smaller than k.
 
     Raises:
         ValueError: k < 1.
@@ -121,7 +121,7 @@ def top_k_intersection(maps, masks, k=1000):
 
 
 def pointing_game(maps, masks, tolerance=0):
-    """Whether the most relevant pixel lies inside the mask: 1 or 0, and the share inside where several are equally strong.
+    """Whether the most relevant pixel lies inside the mask: 1 or 0; of several equally strong pixels the share inside.
 
     Args:
         maps, masks: as for `rank_accuracy`.
@@ -133,10 +133,10 @@ def pointing_game(maps, masks, tolerance=0):
     Source: Zhang et al. 2018, "Top-down neural attention by excitation backprop", section 5.1.
     """
     maps, masks = _checked(maps, masks)
-    reached = _widened(masks, tolerance) if tolerance else masks
+    reached = _dilated(masks, tolerance) if tolerance else masks
     strongest = maps >= tf.reduce_max(maps, axis=(-2, -1), keepdims=True)
     hits = tf.reduce_sum(tf.cast(strongest & reached, maps.dtype), axis=(-2, -1))
-    return _known(hits / tf.reduce_sum(tf.cast(strongest, maps.dtype), axis=(-2, -1)), masks)
+    return _nan_if_empty(hits / tf.reduce_sum(tf.cast(strongest, maps.dtype), axis=(-2, -1)), masks)
 
 
 def grid_pointing(maps, grid=(2, 2)):
@@ -147,7 +147,7 @@ def grid_pointing(maps, grid=(2, 2)):
         grid: (rows, columns).
 
     Returns:
-        (..., rows * columns), row by row: the entry of a class's own cell is what the class scores; 1 / cells is chance.
+        (..., rows * columns), row by row. The score of a class is the entry of its own cell; chance is 1 / cells.
 
     Raises:
         ValueError: the grid does not divide the map.
@@ -165,14 +165,14 @@ def grid_pointing(maps, grid=(2, 2)):
 
 
 def class_discrimination(maps):
-    """1 - r, with Pearson's correlation r of the maps of two classes of one picture: how much a map changes with the class.
+    """1 - r, with Pearson's correlation r of the maps of two classes of one picture: how much a map depends on the class.
 
     Args:
         maps: (..., K, H, W), one map for each of K classes.
 
     Returns:
-        (...): the mean over all pairs of classes; 0 if the map is the same whatever is asked, 1 if the maps have nothing in
-        common, 2 if they are opposites. NaN for a single class, or where maps are constant.
+        (...): the mean over all pairs of classes; 0 if the maps are equal, 1 if they are uncorrelated, 2 if they are opposites.
+        NaN for a single class, or where maps are constant.
     """
     maps = tf.convert_to_tensor(maps)
     classes = maps.shape[-3]
@@ -181,12 +181,18 @@ def class_discrimination(maps):
         return tf.fill(tf.shape(maps)[:-3], tf.constant(float("nan"), maps.dtype))
     lead = tf.shape(maps)[:-3]
     flat = tf.reshape(maps, tf.concat([[-1], tf.shape(maps)[-3:]], axis=0))
-    found = [1 - pearson(flat[:, k], flat[:, other]) for k, other in pairs]
-    return tf.reshape(tf.reduce_mean(tf.cast(tf.stack(found), maps.dtype), axis=0), lead)
+    distances = [1 - pearson(flat[:, k], flat[:, other]) for k, other in pairs]
+    return tf.reshape(tf.reduce_mean(tf.cast(tf.stack(distances), maps.dtype), axis=0), lead)
 
 
-#: What `measure` takes, in the order of the tables.
-METRICS = ("mu", "mu_w", "rank_accuracy", "top_k", "pointing")
+#: What `measure` computes and tables show: name in results -> (header in tables, function of maps, masks, k, tolerance).
+MEASURES = {
+    "mu": ("mu", lambda maps, masks, k, tolerance: inside_total_ratio(maps, masks)),
+    "mu_w": ("mu_w", lambda maps, masks, k, tolerance: weighted_inside_total_ratio(maps, masks)),
+    "rank_accuracy": ("rank accuracy", lambda maps, masks, k, tolerance: rank_accuracy(maps, masks)),
+    "top_k": ("top-k intersection", lambda maps, masks, k, tolerance: top_k_intersection(maps, masks, k)),
+    "pointing": ("pointing game", lambda maps, masks, k, tolerance: pointing_game(maps, masks, tolerance)),
+}
 
 
 def measure(maps, masks, k=1000, tolerance=0):
@@ -198,16 +204,10 @@ def measure(maps, masks, k=1000, tolerance=0):
         tolerance: of `pointing_game`.
 
     Returns:
-        dict of tensors (...): ``METRICS`` and ``area``, the mask's share of the picture.
+        dict of tensors (...): those of `MEASURES`, and ``area``, the mask's share of the picture.
     """
-    return {
-        "mu": inside_total_ratio(maps, masks),
-        "mu_w": weighted_inside_total_ratio(maps, masks),
-        "rank_accuracy": rank_accuracy(maps, masks),
-        "top_k": top_k_intersection(maps, masks, k),
-        "pointing": pointing_game(maps, masks, tolerance),
-        "area": area(masks),
-    }
+    values = {name: function(maps, masks, k, tolerance) for name, (_, function) in MEASURES.items()}
+    return {**values, "area": area(masks)}
 
 
 def _checked(maps, masks):
@@ -225,7 +225,7 @@ def _checked(maps, masks):
     return tf.broadcast_to(maps, shape), tf.broadcast_to(masks, shape)
 
 
-def _known(values, masks):
+def _nan_if_empty(values, masks):
     """NaN where the mask is empty."""
     return tf.where(tf.reduce_any(masks, axis=(-2, -1)), values, tf.constant(float("nan"), values.dtype))
 
@@ -233,7 +233,7 @@ def _known(values, masks):
 def _share_of_strongest(maps, masks, count, last):
     """Of the ``count`` (...) strongest pixels, down to the value ``last`` (...), the share inside.
 
-    Pixels that tie for the last places share them.
+    Pixels that tie for the last ranks share them.
     """
     last = last[..., tf.newaxis, tf.newaxis]
 
@@ -243,31 +243,31 @@ def _share_of_strongest(maps, masks, count, last):
     above, level = maps > last, tf.equal(maps, last)
     places = tf.cast(count, maps.dtype)
     share = number(level & masks) / number(level)
-    return _known((number(above & masks) + (places - number(above)) * share) / places, masks)
+    return _nan_if_empty((number(above & masks) + (places - number(above)) * share) / places, masks)
 
 
 def _largest(maps, count):
-    """The ``count``-th largest value of each map, (..., H, W) and (...) -> (...): exact, and quicker than sorting.
+    """The ``count``-th largest value of each map, (..., H, W) and (...) -> (...): exact, and faster than sorting.
 
-    Floats are ordered as their bits are, once those of negative ones are turned round: the value is found bit by bit, the
-    largest that at least ``count`` pixels reach.
+    Read as integers, floats have the same order if the bits of negative ones are inverted. The result, the largest value that
+    at least ``count`` pixels reach, is determined bit by bit.
     """
-    whole, width = (tf.int32, 32) if maps.dtype == tf.float32 else (tf.int64, 64)
-    limits = whole.min, whole.max
+    integer, width = (tf.int32, 32) if maps.dtype == tf.float32 else (tf.int64, 64)
+    limits = integer.min, integer.max
 
-    def turned(bits):
+    def reordered(bits):
         return tf.where(bits < 0, tf.bitwise.bitwise_xor(bits, limits[1]), bits)
 
-    ordered = turned(tf.bitcast(maps + 0.0, whole))  # -0.0 + 0.0 = 0.0: the two zeros are one value
-    found = tf.fill(tf.shape(count), tf.constant(limits[0], whole))
+    ordered = reordered(tf.bitcast(maps + 0.0, integer))  # -0.0 + 0.0 = 0.0: both zeros become equal
+    largest = tf.fill(tf.shape(count), tf.constant(limits[0], integer))
     for bit in reversed(range(width)):
-        tried = tf.zeros_like(found) if bit == width - 1 else found + tf.constant(1 << bit, whole)
-        reaching = tf.math.count_nonzero(ordered >= tried[..., tf.newaxis, tf.newaxis], axis=(-2, -1), dtype=count.dtype)
-        found = tf.where(reaching >= count, tried, found)
-    return tf.bitcast(turned(found), maps.dtype)
+        candidate = tf.zeros_like(largest) if bit == width - 1 else largest + tf.constant(1 << bit, integer)
+        reaching = tf.math.count_nonzero(ordered >= candidate[..., tf.newaxis, tf.newaxis], axis=(-2, -1), dtype=count.dtype)
+        largest = tf.where(reaching >= count, candidate, largest)
+    return tf.bitcast(reordered(largest), maps.dtype)
 
 
-def _widened(masks, tolerance):
+def _dilated(masks, tolerance):
     """The pixels within ``tolerance`` of the mask along both axes."""
     shape = tf.shape(masks)
     pictures = tf.reshape(tf.cast(masks, tf.float32), tf.concat([[-1], shape[-2:], [1]], axis=0))

@@ -1,4 +1,4 @@
-"""Region perturbation and pixel flipping: how the score changes while the input is replaced in the order of its relevance."""
+"""Region perturbation and pixel flipping: the score while parts of the input are replaced in the order of their relevance."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from tf_lrp.messages import checks
 ORDERS = ("morf", "lerf", "random")
 REPLACEMENTS = ("negate", "mean", "blur", "noise", "dataset_mean")
 
-#: Compiled passes that are kept: many explanations of few models are measured.
-_KEPT = 8
-#: Steps of the conjugate gradient method that interpolates holes.
+#: Number of compiled functions in the cache: usually many explanations of few models are measured.
+_CACHE_SIZE = 8
+#: Steps of the conjugate gradient method that interpolates missing pixels.
 _ITERATIONS = 50
-#: Standard deviation of the noise upon what was interpolated, as a part of the channel's own in this sample.
+#: Standard deviation of the noise that is added to interpolated pixels, relative to that of the channel in this sample.
 _NOISE = 0.1
 
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Scores of N samples while more and more of them is replaced.
+    """Scores of N samples while more and more of their patches are replaced.
 
     Attributes:
-        scores: (N, L + 1), f(x^k): the score with k steps done, from f(x^0) = f(x) to f(x^L), in units of the score.
-        fraction: (N, L + 1), the share of the pixels (positions, features) that are replaced by then, from 0 to 1.
+        scores: (N, L + 1), f(x^k): the score after k steps, from f(x^0) = f(x) to f(x^L), in units of the score.
+        fraction: (N, L + 1), the share of the pixels (positions, features) that are replaced after k steps, from 0 to 1.
     """
 
     scores: np.ndarray
@@ -62,7 +62,7 @@ def area_between(morf, lerf):
         (N,), in units of the score.
 
     Raises:
-        ValueError: if the curves differ in shape.
+        ValueError: the curves differ in shape.
     """
     if morf.scores.shape != lerf.scores.shape:
         raise ValueError(
@@ -87,21 +87,21 @@ def flip(
     seed=0,
     batch_size=32,
 ):
-    """Scores while patches are replaced one after the other, in the order of the relevance that they hold.
+    """Scores while patches are replaced one after the other, in the order of their relevance.
 
-    Patches tile all axes but samples and channels: squares of pictures, spans of sequences, groups of a table's features;
-    those at the far borders may be smaller. A patch counts as much as its relevance sums to, over its pixels and channels;
-    of patches with the same sum the first in reading order goes first. With the rank of a pixel's patch in this order,
+    Patches tile all axes except samples and channels: squares of pictures, spans of sequences, groups of a table's features;
+    those at the far borders may be smaller. The relevance of a patch is the sum over its pixels and channels; patches with
+    equal sums are taken in reading order. With the rank of a pixel's patch in this order,
 
         x^k = replaced value where rank < k * at_once, else x;  the curve is f(x^0), f(x^1) ... f(x^L).
 
     ==============  ================================================================================================
-    "negate"        -x (Bach et al. 2015): the other sign, for inputs around 0
+    "negate"        -x (Bach et al. 2015): the opposite sign, for inputs around 0
     "mean"          the sample's own mean, for each channel
     "blur"          the sample under a Gaussian of standard deviation ``patch``, its weights normalized at borders
-    "noise"         what the pixels that are left say about the missing ones, and noise (Rong et al. 2022, ROAD): each
-                    missing value is the weighted mean of its neighbours (direct 2, diagonal 1; in sequences 1 and 1),
-                    solved by 50 steps of conjugate gradients from the mean of what is left (of all if nothing is),
+    "noise"         interpolation from the remaining pixels, and noise (Rong et al. 2022, ROAD): each missing value is
+                    the weighted mean of its neighbours (direct 2, diagonal 1; in sequences 1 and 1), solved by 50
+                    steps of conjugate gradients from the mean of the remaining pixels (of all if none remain),
                     plus Gaussian noise with a tenth of the channel's standard deviation in the sample
     "dataset_mean"  ``mean``, (C,) (tables: (F,))
     array           these values; a number, or anything that broadcasts to ``x``
@@ -109,26 +109,25 @@ def flip(
 
     Args:
         score: f, a keras.Model, or a function of tensors (n, ...), which is traced; it returns (n,) scores, or (n, classes)
-            of which ``target`` is taken. A model's output counts as it is: give one that returns logits.
-        x: (N, H, W, C), (N, T, C) or (N, F); integers are read as floats.
-        relevance: shaped like ``x``, or without its channels; "random" order looks at none, and takes None.
-        target: int or ints (N,): the class whose score is followed.
+            of which ``target`` is taken. A model's output is used unchanged: give a model that returns logits.
+        x: (N, H, W, C), (N, T, C) or (N, F); integers are converted to floats.
+        relevance: shaped like ``x``, or without its channels; None for the order "random", which ignores it.
+        target: int or ints (N,): the class whose score is recorded.
         patch: int, or one for each tiled axis: edge of a patch.
         steps: L; by default until everything is replaced.
         at_once: patches that are replaced in one step.
         order: "morf" or "lerf", most or least relevant first, or "random".
-        replacement, mean: see there.
-        draws: repetitions with other random numbers, averaged; for "random" order or "noise".
-        seed: int >= 0. Random numbers depend on it and on the sample's place in ``x``, not on ``batch_size``.
-        batch_size: samples that the model sees at once; a step of all of them is one batch. Each sample costs L + 1 forward
-            passes for each draw.
+        replacement, mean: see the table.
+        draws: number of repetitions with different random numbers, which are averaged; for the order "random" or for "noise".
+        seed: int >= 0. Random numbers depend on it and on the sample's index in ``x``, not on ``batch_size``.
+        batch_size: samples in a forward pass. Each sample needs L + 1 forward passes for each draw.
 
     Returns:
         `Curves`.
 
     Raises:
-        ValueError: for shapes that do not fit, relevance that is not finite, unknown words, steps that are not there.
-        tf.errors.InvalidArgumentError: for a class that is not there.
+        ValueError: shapes that do not fit, relevance that is not finite, an unknown order or replacement, or too many steps.
+        tf.errors.InvalidArgumentError: a class that does not exist.
 
     Sources:
         Bach et al. 2015, "On pixel-wise explanations for non-linear classifier decisions by LRP" (pixel flipping).
@@ -146,7 +145,9 @@ def flip(
     possible = -(-patches // at_once)
     steps = checks.integer("steps", possible if steps is None else steps)
     if steps > possible:
-        raise ValueError(f"{patches} patches, {at_once} at once, are replaced in at most {possible} steps; got steps={steps}.")
+        raise ValueError(
+            f"{patches} patches, {at_once} at once, can be replaced in at most {possible} steps; got steps={steps}."
+        )
     if order not in ORDERS:
         raise ValueError(f"order is one of {', '.join(map(repr, ORDERS))}; got {order!r}.")
     fill, by_noise = _fill(replacement, x, mean, sizes), isinstance(replacement, str) and replacement == "noise"
@@ -163,17 +164,17 @@ def flip(
 
     run = _run_of_model if isinstance(score, keras.Model) else _run
     run = run(score, by_noise, targets is not None)
-    found, total = [], len(ranks)
+    curves, total = [], len(ranks)
     size = min(batch_size, total)
     for start in range(0, total, size):
-        # A smaller last batch is filled up, so that nothing is traced anew.
+        # A smaller last batch is padded, so that nothing is traced again.
         places = np.minimum(np.arange(start, start + size), total - 1)
         chosen = places // draws
         values = tf.constant(x[chosen])
         given = _noise(values, seed, places) if by_noise else fill(values, chosen)
         taken = tf.constant(np.zeros(size, "int32") if targets is None else targets[chosen])
-        found.append(run(values, tf.constant(ranks[places]), tf.constant(patch_of), given, taken, tf.constant(counts)).numpy())
-    scores = np.concatenate(found)[:total].reshape(len(x), draws, -1).mean(axis=1)
+        curves.append(run(values, tf.constant(ranks[places]), tf.constant(patch_of), given, taken, tf.constant(counts)).numpy())
+    scores = np.concatenate(curves)[:total].reshape(len(x), draws, -1).mean(axis=1)
 
     share = np.bincount(patch_of.ravel())[np.argsort(ranks, axis=1)] / patch_of.size
     share = np.concatenate([np.zeros((total, 1)), np.cumsum(share, axis=1)], axis=1)[:, counts]
@@ -191,12 +192,12 @@ def _run(score, by_noise, with_targets):
         if not tf.is_tensor(output) or output.shape.rank not in (1, 2):
             raise ValueError(f"score returns a tensor (n,) or (n, classes); got {output!r}.")
         if output.shape.rank == 2 and not with_targets and output.shape[1] != 1:
-            raise ValueError(f"score returns {output.shape[1]} classes: say which one is followed, target=class.")
+            raise ValueError(f"score returns {output.shape[1]} classes: name the one to record, target=class.")
         if output.shape.rank == 1 and with_targets:
-            raise ValueError("score returns one number for each sample, of which target cannot take one; leave target out.")
+            raise ValueError("score returns one number for each sample, so there is no class to choose; leave target out.")
         if output.shape.rank == 2:
             classes = tf.shape(output)[1]
-            tf.debugging.assert_less(targets, classes, "target names a class that is not there")
+            tf.debugging.assert_less(targets, classes, "target is a class that does not exist")
             output = tf.gather(output, targets, axis=1, batch_dims=1)
         return tf.cast(output, x.dtype)
 
@@ -210,30 +211,30 @@ def _run(score, by_noise, with_targets):
             values = interpolated(x, missing) + given if by_noise else given
             return scores(tf.where(missing, values, x), targets)
 
-        # One step after the other: memory does not grow with their number.
-        found = tf.map_fn(after, counts, fn_output_signature=x.dtype, parallel_iterations=1)
-        return tf.transpose(found)
+        # One step after the other, so that memory does not grow with their number.
+        scores_of_steps = tf.map_fn(after, counts, fn_output_signature=x.dtype, parallel_iterations=1)
+        return tf.transpose(scores_of_steps)
 
     return tf.function(curves, autograph=False)
 
 
-_run_of_model = functools.lru_cache(maxsize=_KEPT)(_run)
+_run_of_model = functools.lru_cache(maxsize=_CACHE_SIZE)(_run)
 
 
 def interpolated(x, missing, iterations=_ITERATIONS):
-    """Holes filled with values that are the weighted mean of their neighbours, as membranes are stretched over a frame.
+    """Replaces missing values by the weighted mean of their neighbours, the solution of a discrete Laplace equation.
 
     For each missing i: sum_j w_ij (v_i - v_j) = 0 over the neighbours j inside the picture, w = 2 for direct and 1 for diagonal
-    neighbours (1 in sequences). The system is symmetric and, where anything is left, positive definite: conjugate gradients
-    close a hole in about as many steps as it is wide, where repeated averaging needs the square.
+    neighbours (1 in sequences). The system is symmetric and, if any value is known, positive definite: conjugate gradients need
+    about as many steps as a hole is wide, where repeated averaging needs the square of that.
 
     Args:
         x: tensor (n, H, W, C) or (n, T, C).
-        missing: bool, broadcasts to ``x``: the values of ``x`` that are not known, and not looked at unless none are known.
+        missing: bool, broadcasts to ``x``: the values of ``x`` that are missing. They are ignored unless all are missing.
         iterations: steps of the solver.
 
     Returns:
-        Tensor like ``x``; the mean of what is known is where the solver begins, and the mean of all where nothing is known.
+        Tensor like ``x``. The solver starts from the mean of the known values; if all are missing, that of ``x`` is returned.
     """
     if x.shape.rank == 3:
         return interpolated(x[:, :, tf.newaxis], missing[:, :, tf.newaxis], iterations)[:, :, 0]
@@ -249,11 +250,11 @@ def interpolated(x, missing, iterations=_ITERATIONS):
     hole = tf.cast(tf.broadcast_to(missing, tf.shape(x)), x.dtype)
     ones = tf.ones_like(x)
     degree = neighbours(ones)
-    some = dot(1 - hole, ones) > 0
-    known = tf.where(some, 1 - hole, ones)
+    any_known = dot(1 - hole, ones) > 0
+    known = tf.where(any_known, 1 - hole, ones)
     begin = tf.where(hole > 0, dot(known, x) / dot(known, ones), x)
-    # Where nothing is known any constant is a solution, and steps would only blow up rounding.
-    residual = tf.where(some, hole * (neighbours(begin) - degree * begin), 0)
+    # If no value is known, any constant is a solution, and steps would only amplify rounding errors.
+    residual = tf.where(any_known, hole * (neighbours(begin) - degree * begin), 0)
 
     def step(index, values, residual, direction, squared):
         image = hole * (degree * direction - neighbours(direction))
@@ -267,7 +268,7 @@ def interpolated(x, missing, iterations=_ITERATIONS):
 
 
 def _noise(x, seed, places):
-    """Gaussian noise like x, with a part of each channel's own standard deviation; seeded by each sample's place."""
+    """Gaussian noise like x, relative to each channel's standard deviation; seeded by each sample's index."""
     deviation = tf.math.reduce_std(x, axis=list(range(1, x.shape.rank - 1)), keepdims=True)
 
     def draw(place):
@@ -288,7 +289,7 @@ def _blurred(x, sizes):
 
 
 def _fill(replacement, x, mean, sizes):
-    """A function (batch, its samples' numbers) that returns the replacing values; None for "noise", which knows none yet."""
+    """A function (batch, indices of its samples) that returns the replacing values; None for "noise", computed in each step."""
     pooled = list(range(1, x.ndim - 1)) or [1]  # a table has no channels
     if not isinstance(replacement, str):
         return _array("replacement", replacement, x)
@@ -296,12 +297,12 @@ def _fill(replacement, x, mean, sizes):
         raise ValueError(f"replacement is an array or one of {', '.join(map(repr, REPLACEMENTS))}; got {replacement!r}.")
     if (mean is not None) != (replacement == "dataset_mean"):
         got = f"replacement={replacement!r} and mean {'missing' if mean is None else 'given'}"
-        raise ValueError(f'mean= belongs to replacement="dataset_mean", which needs it; got {got}.')
+        raise ValueError(f'mean= is required by replacement="dataset_mean", and only by it; got {got}.')
     if replacement == "dataset_mean":
         return _array("mean", mean, x)
     if replacement in ("blur", "noise") and x.ndim not in (3, 4):
         raise ValueError(
-            f"replacement={replacement!r} looks at neighbours, in pictures (N, H, W, C) or sequences (N, T, C); x has shape "
+            f"replacement={replacement!r} uses neighbours, in pictures (N, H, W, C) or sequences (N, T, C); x has shape "
             f'{x.shape}. Use "mean", "dataset_mean" or an array.'
         )
     if replacement == "noise":
@@ -318,10 +319,10 @@ def _fill(replacement, x, mean, sizes):
 
 def _array(name, given, x):
     try:
-        whole = np.broadcast_to(np.asarray(given, x.dtype), x.shape)
+        values = np.broadcast_to(np.asarray(given, x.dtype), x.shape)
     except ValueError:
         raise ValueError(f"{name} needs numbers that broadcast to x of shape {x.shape}; got shape {np.shape(given)}.") from None
-    return lambda _, chosen: tf.constant(whole[chosen])
+    return lambda _, chosen: tf.constant(values[chosen])
 
 
 def _floats(x):
@@ -340,11 +341,11 @@ def _targets(target, samples):
 
 def _patches(inner, sizes):
     """For each position the number of its patch, in reading order: int32 (H, W)."""
-    found = np.zeros(inner, "int32")
+    patches = np.zeros(inner, "int32")
     for axis, (length, size) in enumerate(zip(inner, sizes, strict=True)):
         along = np.arange(length) // size
-        found = found * (int(along[-1]) + 1) + along.reshape([-1 if a == axis else 1 for a in range(len(inner))])
-    return found.astype("int32")
+        patches = patches * (int(along[-1]) + 1) + along.reshape([-1 if a == axis else 1 for a in range(len(inner))])
+    return patches.astype("int32")
 
 
 def _patch_sums(relevance, x, patch_of):
@@ -354,8 +355,8 @@ def _patch_sums(relevance, x, patch_of):
     if relevance.shape not in shapes:
         raise ValueError(f"relevance needs shape {' or '.join(map(str, shapes))} for these x; got {relevance.shape}.")
     if not np.isfinite(relevance).all():
-        raise ValueError("relevance holds NaN or infinite values, which have no order.")
-    # On the host, in float64: accelerators promise no order of summation, and ties would fall as they like.
+        raise ValueError("relevance contains NaN or infinite values, which cannot be ordered.")
+    # On the host, in float64: accelerators sum in no fixed order, so ties would be broken differently from run to run.
     relevance = relevance.astype("float64")
     if x.ndim > 2 and relevance.ndim == x.ndim:
         relevance = relevance.sum(axis=-1)
@@ -365,7 +366,7 @@ def _patch_sums(relevance, x, patch_of):
 
 
 def _ranks(keys):
-    """The place of each patch, int32 (N, patches), when they are sorted by their keys; ties keep their order."""
+    """The rank of each patch, int32 (N, patches), when they are sorted by their keys; ties keep their order."""
     return np.argsort(np.argsort(keys, axis=1, kind="stable"), axis=1, kind="stable").astype("int32")
 
 

@@ -1,7 +1,7 @@
-"""Whether explanations depend on what the model has learned, and on which class is asked for.
+"""Randomization: whether explanations depend on what the model has learned, and on the class that is explained.
 
-Weights are randomized in place and put back: explainers follow the live weights of their model, so that one explainer, compiled
-once, serves all steps, where a clone would need all of them built anew at each.
+Weights are randomized in place and restored. Explainers read the current weights of their model, so one explainer, compiled
+once, serves all steps; a clone of the model would need a new explainer at each step.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Row(NamedTuple):
 
     Attributes:
         layer: name of the layer that was randomized in it.
-        similarities: name -> (N,), of each sample's map to that of the trained model.
+        similarities: name -> (N,), similarity of each sample's map to that of the trained model.
     """
 
     layer: str
@@ -32,9 +32,9 @@ class Row(NamedTuple):
 
 
 def weighted_layers(model):
-    """The layers that hold learned weights, those of nested models in their place, from the input to the output.
+    """The layers with learned weights, from the input to the output, including those of nested models.
 
-    `keras.layers.Normalization` is not among them: it holds statistics of the data.
+    `keras.layers.Normalization` is not among them: its weights are statistics of the data.
 
     Args:
         model: a built keras.Model.
@@ -42,24 +42,24 @@ def weighted_layers(model):
     Returns:
         List of layers, each once.
     """
-    found = []
+    result = []
     for layer in model.layers:
-        inner = weighted_layers(layer) if isinstance(layer, keras.Model) else [layer] if _learned(layer) else []
-        found += [one for one in inner if not any(one is other for other in found)]
-    return found
+        inner = weighted_layers(layer) if isinstance(layer, keras.Model) else [layer] if _learned_weights(layer) else []
+        result += [each for each in inner if not any(each is known for known in result)]
+    return result
 
 
 @contextlib.contextmanager
 def randomize(model, layers=None, seed=0):
-    """Inside ``with``, layers have their weights shuffled; afterwards, exceptions included, the old ones bit by bit.
+    """Shuffles the weights of layers for the duration of the ``with`` block; then restores them exactly, also after an error.
 
-    The values of each weight tensor are permuted among themselves. What was learned is where they are; their mean and variance,
-    and with them the scale of activations and relevance, remain, and so do signs that have to hold, as of the variances of
-    batch normalizations. A tensor of equal values, such as biases of zero, remains as it is. The permutation depends on the
-    seed and on the layer's place in the model alone, not on which others are randomized with it.
+    The values of each weight tensor are permuted. This destroys what was learned, but keeps mean and variance of the weights,
+    and with them the scale of activations and relevance, and signs that are required, such as those of the variances of batch
+    normalization. A tensor of equal values, such as biases of zero, does not change. The permutation depends only on the seed
+    and on the layer's position in the model, not on which other layers are randomized with it.
 
     Args:
-        model: a built keras.Model; it is changed in place.
+        model: a built keras.Model; it is modified in place.
         layers: names of layers, or layers; by default all of `weighted_layers`.
         seed: int >= 0.
 
@@ -67,15 +67,15 @@ def randomize(model, layers=None, seed=0):
         The model.
 
     Raises:
-        ValueError: for a layer that is not among the model's, or has no weights.
+        ValueError: a layer that is not part of the model, or has no weights.
     """
     every = weighted_layers(model)
     places = range(len(every)) if layers is None else [_place(every, layer) for layer in layers]
-    # Copies are taken one by one, and a variable that is shared keeps the first: the one from before.
+    # A variable that layers share is saved only once, before it is shuffled.
     saved = {}
     try:
         for place in sorted(set(places)):
-            for n, weight in enumerate(_learned(every[place])):
+            for n, weight in enumerate(_learned_weights(every[place])):
                 if id(weight) in saved:
                     continue
                 values = weight.numpy()
@@ -101,20 +101,19 @@ def parameter_randomization(
     layers=None,
     batch_size=None,
 ):
-    """Similarity of the maps of a model with randomized layers to those of the trained one: low if maps depend on the weights.
+    """Similarity of maps between the trained model and the model with randomized layers: low if maps depend on the weights.
 
     Args:
-        explainer: an `Explainer` of ``model``,
-        which follows its weights; or a function model -> explainer,
-            called anew at each step, for methods that keep what they once computed from weights.
-        model: the explained keras.Model, with one input. Its weights are the old ones afterwards.
+        explainer: an `Explainer` of ``model``, which uses its current weights; or a function model -> explainer, called at each
+            step, for methods that cache values computed from the weights.
+        model: the explained keras.Model, with one input. Its weights are restored afterwards.
         x: array (N, ...).
         neuron_selection: None (the strongest of the trained model), an int, ints (N,), or a target of `tf_lrp.target`; the
             same at all steps.
         order: "cascading", from the output down, layer by layer until all are randomized; "bottom_up", from the input; or
             "independent", one layer at a time.
         similarities: names out of `tf_lrp.evaluation.measures.similarity.SIMILARITIES`.
-        absolute: whether |R| is compared, as Adebayo et al. do too; else R with its sign.
+        absolute: whether |R| is compared, as Adebayo et al. also do; otherwise R with its sign.
         seed: int >= 0.
         layers: names of layers, or layers, to which this is restricted; by default all of `weighted_layers`.
         batch_size: instead of the explainer's own.
@@ -123,7 +122,7 @@ def parameter_randomization(
         List of `Row`, in the order of the steps.
 
     Raises:
-        ValueError: for unknown words, layers or selections.
+        ValueError: an unknown order, similarity, layer or selection.
 
     Source: Adebayo et al. 2018, "Sanity checks for saliency maps".
     """
@@ -139,9 +138,9 @@ def parameter_randomization(
     rows = []
     with contextlib.ExitStack() as cascade:
         for place in places if order == "bottom_up" else reversed(places):
-            with contextlib.ExitStack() as alone:
-                # Each layer is shuffled once: the cascade keeps those before.
-                (alone if order == "independent" else cascade).enter_context(randomize(model, [every[place]], seed))
+            with contextlib.ExitStack() as single:
+                # Each layer is shuffled once: the cascade keeps the layers before it shuffled.
+                (single if order == "independent" else cascade).enter_context(randomize(model, [every[place]], seed))
                 maps = (explainer if follows else explainer(model)).analyze(x, explained, batch_size=batch_size)
             rows.append(Row(every[place].name, _compared(trained, maps, similarities, absolute)))
     return rows
@@ -159,41 +158,45 @@ def random_logit(
         x: array (N, ...).
         neuron_selection: None (the strongest), an int, or ints (N,).
         similarities, absolute, batch_size: as for `parameter_randomization`.
-        seed: int >= 0; of all other classes each is as likely.
+        seed: int >= 0; each of the other classes is equally likely.
 
     Returns:
         dict name -> (N,).
 
     Raises:
-        ValueError: for unknown words or selections, or a model with fewer than two classes.
+        ValueError: an unknown similarity or selection, or a model with fewer than two classes.
 
     Source: Sixt et al. 2020, "When explanations lie: why many modified BP attributions fail".
     """
     _check_similarities(similarities)
     output = explainer.twin.outputs[0].shape
     if len(output) != 2 or (output[1] or 0) < 2:
-        raise ValueError(f"Another class is drawn out of an output (N, classes) with two or more; it has shape {output}.")
+        raise ValueError(f"Drawing another class needs an output (N, classes) with two or more classes; it has shape {output}.")
     neurons = explained_neurons(explainer, x, neuron_selection)
     others = (neurons + np.random.default_rng(seed).integers(1, output[1], len(neurons))) % output[1]
     maps = explainer.analyze(x, np.stack([neurons, others], axis=1), batch_size=batch_size)
     return _compared(maps[:, 0], maps[:, 1], similarities, absolute)
 
 
-def _learned(layer):
-    """Its weights that are numbers; counters and the like are none."""
+def _learned_weights(layer):
+    """The weights of floats; integers are counters or seeds."""
     if isinstance(layer, keras.layers.Normalization):
         return []
     return [weight for weight in layer.weights if keras.backend.is_float_dtype(weight.dtype)]
 
 
 def _place(every, layer):
-    """The place of a layer, given by itself or by its name."""
-    found = [n for n, one in enumerate(every) if one is layer or one.name == layer]
-    if len(found) != 1:
+    """The position of a layer, given by itself or by its name."""
+    matches = [n for n, one in enumerate(every) if one is layer or one.name == layer]
+    if len(matches) != 1:
         known = ", ".join(repr(one.name) for one in every)
-        said = f"{layer!r} names {len(found)} of them" if found else f"there is no {getattr(layer, 'name', layer)!r} among them"
+        said = (
+            f"{layer!r} is the name of {len(matches)} of them"
+            if matches
+            else f"there is no {getattr(layer, 'name', layer)!r} among them"
+        )
         raise ValueError(f"Layers with weights are {known}; {said}. Give one of these names, or the layer itself.")
-    return found[0]
+    return matches[0]
 
 
 def _check_similarities(names):

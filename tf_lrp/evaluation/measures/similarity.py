@@ -1,8 +1,8 @@
-"""How alike two explanations are.
+"""Similarity of two explanations.
 
-All take maps (N, ...) and (N, ...) of one shape, arrays or tensors, and return a float64 tensor (N,); they are pure TensorFlow
-and work inside ``tf.function``. Scaling a map by a positive number changes nothing. Maps with NaN or infinite values are like
-nothing: NaN.
+All functions take two maps (N, ...) of the same shape, arrays or tensors, and return a float64 tensor (N,); they are pure
+TensorFlow and work inside ``tf.function``. Scaling a map by a positive number changes nothing. For maps with NaN or infinite
+values the similarity is NaN.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ def pearson(a, b):
         a, b: maps (N, ...).
 
     Returns:
-        (N,) in -1..1; NaN where a map is constant: it has nothing that could go with the other.
+        (N,) in -1..1; NaN where a map is constant, because its variance is 0.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: the shapes differ.
     """
     return _correlation(*_flat(a, b))
 
 
 def rank_correlation(a, b):
-    """Spearman's rho: `pearson` of the ranks, where equal values share the mean of their ranks.
+    """Spearman's rho: `pearson` of the ranks, where equal values get the mean of their ranks.
 
     Args:
         a, b: maps (N, ...).
@@ -38,7 +38,7 @@ def rank_correlation(a, b):
         (N,) in -1..1; NaN where a map is constant.
 
     Raises:
-        ValueError: if the shapes differ.
+        ValueError: the shapes differ.
 
     Source: Spearman 1904, "The proof and measurement of association between two things".
     """
@@ -48,20 +48,20 @@ def rank_correlation(a, b):
 
 
 def ssim(a, b, *, signed=True):
-    """Structural similarity, with each map in the common range 0..1: (1 + R / max|R|) / 2, so that no relevance is 1/2.
+    """Structural similarity of the maps, scaled to 0..1 as (1 + R / max|R|) / 2, so that zero relevance becomes 1/2.
 
     Means, variances and covariance are those of a Gaussian window of 11 x 11 pixels (standard deviation 1.5), or of the largest
     odd size that fits; C1 = 0.01^2, C2 = 0.03^2. SSIM is averaged over all windows inside the map, and over channels.
 
     Args:
         a, b: maps (N, H, W) or (N, H, W, C).
-        signed: whether sign counts; else the range 0..1 is |R| / max|R|.
+        signed: whether the sign counts; otherwise maps are scaled to 0..1 as |R| / max|R|.
 
     Returns:
-        (N,) in -1..1; 1 for maps that are equal. It is defined for constant maps: a map of zeros stays at zero relevance.
+        (N,) in -1..1; 1 for equal maps. It is defined for constant maps as well; a map of zeros becomes 1/2 everywhere.
 
     Raises:
-        ValueError: if the shapes differ or are none of pictures.
+        ValueError: the shapes differ, or are not those of pictures.
 
     Sources:
         Wang et al. 2004, "Image quality assessment: from error visibility to structural similarity".
@@ -76,18 +76,18 @@ def ssim(a, b, *, signed=True):
     window -= 1 - window % 2
     finite = tf.reduce_all(tf.math.is_finite(a) & tf.math.is_finite(b), axis=(1, 2, 3))
     a, b = (tf.cast(_in_range(r, signed), tf.float32) for r in (a, b))
-    found = tf.image.ssim(a, b, max_val=1.0, filter_size=window, filter_sigma=_DEVIATION)
-    return _or_nan(finite, tf.cast(found, tf.float64))
+    similarity = tf.image.ssim(a, b, max_val=1.0, filter_size=window, filter_sigma=_DEVIATION)
+    return _or_nan(finite, tf.cast(similarity, tf.float64))
 
 
-#: Name -> similarity, as evaluations take them.
+#: Name -> function, for the measures that compare maps.
 SIMILARITIES = {"pearson": pearson, "rank": rank_correlation, "ssim": ssim}
 
 
 def _pair(a, b):
     a, b = (tf.cast(r, tf.float64) for r in (a, b))
     if a.shape.rank in (None, 0) or not a.shape.is_compatible_with(b.shape):
-        raise ValueError(f"Two sets of maps need one shape (N, ...); got {tuple(a.shape)} and {tuple(b.shape)}.")
+        raise ValueError(f"Two sets of maps need the same shape (N, ...); got {tuple(a.shape)} and {tuple(b.shape)}.")
     return a, b
 
 
@@ -98,23 +98,23 @@ def _flat(a, b):
 
 
 def _correlation(a, b):
-    # Relative to the largest: squares of tiny or huge relevance would vanish or overflow.
-    (a, some), (b, other) = _centred(a), _centred(b)
+    # `_centred` divides by the largest value: squares of tiny or huge relevance would underflow or overflow.
+    (a, a_varies), (b, b_varies) = _centred(a), _centred(b)
     moments = tf.reduce_sum(a * b, 1), tf.reduce_sum(a**2, 1), tf.reduce_sum(b**2, 1)
-    found = tf.clip_by_value(moments[0] / tf.sqrt(moments[1] * moments[2]), -1, 1)
-    return _or_nan(some & other, found)
+    correlation = tf.clip_by_value(moments[0] / tf.sqrt(moments[1] * moments[2]), -1, 1)
+    return _or_nan(a_varies & b_varies, correlation)
 
 
 def _centred(a):
-    """(deviations from the mean, relative to the largest; whether there are any)."""
-    # Compared as they are: the mean of equal values may differ from them by rounding.
+    """(deviations from the mean, divided by the largest value; whether the values differ at all)."""
+    # The values themselves are compared: the mean of equal values may differ from them by rounding.
     varies = tf.reduce_max(a, axis=1) > tf.reduce_min(a, axis=1)
     a = tf.math.divide_no_nan(a, tf.reduce_max(tf.abs(a), axis=1, keepdims=True))
     return a - tf.reduce_mean(a, axis=1, keepdims=True), varies
 
 
 def _ranks(a):
-    """Ranks from 0, equal values at the mean of their ranks: half of how many are smaller and how many are not larger."""
+    """Ranks from 0; equal values get their mean rank: (number of smaller values + number of not larger values - 1) / 2."""
     ordered = tf.sort(a, axis=1)
     smaller, not_larger = (tf.searchsorted(ordered, a, side=side) for side in ("left", "right"))
     return tf.cast(smaller + not_larger - 1, a.dtype) / 2

@@ -14,6 +14,9 @@ from tf_lrp.evaluation.tables import Table, mean
 #: The row of the tables for relevance that is spread evenly over the picture.
 UNIFORM = "uniform"
 
+#: Name of the baseline in the figure.
+BASELINE = "uniform relevance"
+
 #: Kohlbrenner et al. 2020, Table I: (data set, network) -> preset or method -> (mu_w, mu <= 0.25, mu <= 0.5, mu).
 PUBLISHED = {
     ("voc", "caffenet"): {
@@ -77,17 +80,17 @@ def tables(log, methods, about, published=None):
     Returns:
         list of `Table`, by mu_w, highest first, with a row for uniform relevance.
     """
+    more = {name: header for name, (header, _) in measures.MEASURES.items() if name not in ("mu", "mu_w")}
     rows, further = [], []
     for method in methods:
         names, values = log.per_pair(method)
         rows.append([method, *_ratios(values["mu"], values["area"], names, values["mu_w"])])
-        more = ("rank_accuracy", "top_k", "pointing", "discrimination")
-        further.append([method, *(mean(values[key], names) for key in more), len(names)])
+        further.append([method, *(mean(values[key], names) for key in (*more, "discrimination")), len(names)])
     if methods:
         names, values = log.per_pair(methods[0])
         area = values["area"]
         rows.append([UNIFORM, *_ratios(area, area, names, np.ones_like(area))])
-        further.append([UNIFORM, mean(area, names), mean(area, names), mean(area, names), None, len(names)])
+        further.append([UNIFORM, *(mean(area, names) for _ in more), None, len(names)])
     rows.sort(key=lambda row: -row[1].value)
     further.sort(key=lambda row: -row[1].value)
     measured = {row[0]: row[1:] for row in rows}
@@ -101,7 +104,7 @@ def tables(log, methods, about, published=None):
         ),
         Table(
             f"Further measures of localization, {about}",
-            ["method", "rank accuracy", "top-k intersection", "pointing game", "class discrimination", "pairs"],
+            ["method", *more.values(), "class discrimination", "pairs"],
             further,
             ["Class discrimination: 1 - correlation of the maps of two classes of one picture."],
         ),
@@ -154,13 +157,13 @@ def draw(curves, baseline=True, title="", ylabel="mean inside-total relevance ra
     Source: Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP", Fig. 3.
     """
     curves = figures.checked_curves(curves, ("centres", "means"))
-    if figures.UNIFORM in curves and baseline:
-        raise ValueError(f"A curve has the baseline's name {figures.UNIFORM!r}: give it another name, or set baseline=False.")
+    if BASELINE in curves and baseline:
+        raise ValueError(f"A curve has the baseline's name {BASELINE!r}: give it another name, or set baseline=False.")
     figure, axes = figures.curves_figure(curves, title, "size of the object's box (share of the picture)", ylabel)
     for size in (0.25, 0.5):
         axes.axvline(size, color=figures.GREY, linewidth=0.8, zorder=1)
     if baseline:
-        axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1.6, linestyle=(0, (2, 2)), label=figures.UNIFORM, zorder=3)
+        axes.plot([0, 1], [0, 1], color=figures.GREY, linewidth=1.6, linestyle=(0, (2, 2)), label=BASELINE, zorder=3)
     figures.draw_lines(axes, curves)
     axes.set_xlim(0, 1)
     figures.label_curves(figure, axes, curves)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from tf_lrp.evaluation.report.page import GENERATOR, render
 from tf_lrp.evaluation.report.results import KINDS, Collection, ReportImage, collect, count
-from tf_lrp.runs import files
+from tf_lrp.runs import atomic_files
 
 __all__ = ["KINDS", "Collection", "ReportImage", "collect", "count", "render", "write"]
 
@@ -42,7 +42,7 @@ def write(folder, out=None, force=False):
     collection = collect(folder)
     page = render(collection, datetime.now(UTC))
     out.parent.mkdir(parents=True, exist_ok=True)
-    files.write(out, page.encode("utf-8", "replace"))  # JSON can contain unpaired surrogates, which UTF-8 cannot
+    atomic_files.write(out, page.encode("utf-8", "replace"))  # JSON can contain unpaired surrogates, which UTF-8 cannot
     return out, collection
 
 

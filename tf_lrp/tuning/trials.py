@@ -1,8 +1,8 @@
 """The trials of a search, kept in an Optuna study that outlives the process.
 
-A study in a folder is an SQLite database: what was told is on disk, whenever the process ends. Only the trial that was under
-way is lost. It is tried again with the same parameters, because the sampler begins anew for each trial, from the seed and the
-trial's number alone.
+A study in a folder is an SQLite database: every finished trial is on disk when the process ends. Only the running trial is
+lost. It is run again with the same parameters, because each trial has a new sampler, seeded by the seed of the search and the
+number of the trial.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from tf_lrp.runs.locks import exclusive_lock
+from tf_lrp.runs.resume import as_json, changed_settings
 
 #: The database in the folder of a search.
 DATABASE = "study.sqlite3"
@@ -22,7 +23,7 @@ _STUDY, _CONFIGURATION, _RECORD = "tf_lrp.tune", "configuration", "record"
 
 
 def import_optuna():
-    """Optuna, which is not installed along with this library.
+    """Optuna, which is an optional dependency.
 
     Raises:
         ImportError: saying how to install it.
@@ -35,19 +36,19 @@ def import_optuna():
 
 
 @contextlib.contextmanager
-def opened(folder, metrics, configuration, seed, space):
-    """The `Study` in a folder, or in memory; no other process may work on it meanwhile.
+def open_search(folder, metrics, configuration, seed, space):
+    """The `Search` in a folder, or in memory, locked against other processes.
 
     Args:
         folder: where its database is or will be; None for memory.
-        metrics: names of what is maximised.
-        configuration: dict for JSON of what the values depend on.
+        metrics: names of the metrics that are maximised.
+        configuration: dict for JSON of everything that the values depend on.
         seed: int, of the sampler.
         space: `Space`.
 
     Raises:
-        ValueError: if the study there was made with another configuration, saying what differs.
-        BlockingIOError: if another process works on it.
+        ValueError: the search there was started with another configuration.
+        BlockingIOError: another process is searching there.
     """
     optuna = import_optuna()
     with contextlib.ExitStack() as stack:
@@ -62,14 +63,14 @@ def opened(folder, metrics, configuration, seed, space):
             stack.callback(storage.remove_session)
         known = _known(optuna, storage, folder)
         if _CONFIGURATION in known.get(_STUDY, {}):
-            _refuse_other(known[_STUDY][_CONFIGURATION], json.loads(json.dumps(configuration)), folder)
+            _check_same(known[_STUDY][_CONFIGURATION], as_json(configuration), folder)
             study = optuna.load_study(study_name=_STUDY, storage=storage)
         else:
-            if _STUDY in known:  # the process ended before it could say what the study is of
+            if _STUDY in known:  # the process ended before it could record the configuration
                 optuna.delete_study(study_name=_STUDY, storage=storage)
             study = optuna.create_study(storage=storage, study_name=_STUDY, directions=["maximize"] * len(metrics))
             study.set_user_attr(_CONFIGURATION, json.dumps(configuration))
-        yield Study(optuna, study, metrics, seed, space)
+        yield Search(optuna, study, metrics, seed, space)
 
 
 def _database(optuna, path):
@@ -83,7 +84,7 @@ def _database(optuna, path):
 
 
 def _known(optuna, storage, folder):
-    """Name -> attributes of the studies there, that of the configuration read; all records of trials can be read as well."""
+    """Name -> attributes of the studies there, with the configuration parsed; checks that all records can be read as well."""
     try:
         summaries = optuna.get_all_study_summaries(storage)
         known = {summary.study_name: dict(summary.user_attrs) for summary in summaries}
@@ -101,7 +102,7 @@ def _known(optuna, storage, folder):
 
 def _unreadable(path, error):
     why = f"a record lacks {error}" if isinstance(error, KeyError) else error
-    return ValueError(f"{str(path)!r} is there, but no study can be read from it: {why}. Choose another folder.")
+    return ValueError(f"{str(path)!r} exists, but no study can be read from it: {why}. Choose another folder.")
 
 
 def _check_record(record):
@@ -111,7 +112,7 @@ def _check_record(record):
 
 @contextlib.contextmanager
 def _quiet(optuna):
-    """Without Optuna's own lines on stderr."""
+    """Silences Optuna's own messages on stderr."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:
@@ -120,44 +121,38 @@ def _quiet(optuna):
         optuna.logging.set_verbosity(before)
 
 
-def _refuse_other(before, now, folder):
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key)]
-    if differing:
-        told = "; ".join(f"{key} was {_short(before.get(key))}, is {_short(now.get(key))}" for key in differing)
+def _check_same(before, now, folder):
+    changed = changed_settings(before, now)
+    if changed:
         raise ValueError(
-            f"The search in {str(folder)!r} was begun with another {', '.join(differing)}, so its trials do not "
-            f"compare: {told}. Go on with what it was begun with, or choose another folder."
+            f"The search in {str(folder)!r} was started with other settings, so that its trials cannot be compared with new "
+            f"ones: {changed}. Continue it with its own settings, or choose another folder."
         )
 
 
-def _short(value):
-    text = json.dumps(value)
-    return text if len(text) <= 300 else f"{text[:300]} ..."
-
-
-class Study:
-    """References and trials as records: dicts for JSON, see `tf_lrp.tune`. Made by `opened`."""
+class Search:
+    """The references and trials of a search as records: dicts for JSON, see `tuning.Tuned`. Opened by `open_search`."""
 
     def __init__(self, optuna, study, metrics, seed, space):
         self._optuna, self._study, self._metrics, self._seed, self._space = optuna, study, metrics, seed, space
         self._state = optuna.trial.TrialState
-        for trial in study.get_trials(deepcopy=False, states=(self._state.RUNNING,)):  # the process ended during it
+        for trial in study.get_trials(deepcopy=False, states=(self._state.RUNNING,)):  # the process ended while it ran
             study.tell(trial.number, state=self._state.FAIL)
 
     def records(self):
-        """(those of references, those of trials), in the order in which they were made."""
+        """(records of references, records of trials), in the order in which they were measured."""
         finished = self._study.get_trials(deepcopy=False, states=(self._state.COMPLETE, self._state.FAIL))
-        texts = [t.user_attrs[_RECORD] for t in finished if _RECORD in t.user_attrs and self._counts(t)]
+        texts = [t.user_attrs[_RECORD] for t in finished if _RECORD in t.user_attrs and self._is_finished(t)]
         records = list(map(json.loads, texts))
         return [r for r in records if r["reference"]], [r for r in records if not r["reference"]]
 
-    def _counts(self, trial):
-        """Whether it came to its end, by a value or by an error of its own."""
+    def _is_finished(self, trial):
+        """Whether the trial ended with a value or with an error of its own, not with the process."""
         failed = json.loads(trial.user_attrs[_RECORD])["error"] is not None
         return failed == (trial.state == self._state.FAIL)
 
     def add_reference(self, record):
-        """Keeps the record of a reference. If it lies in the space, the sampler learns from it."""
+        """Stores the record of a reference. If its parameters lie in the space, the sampler learns from it."""
         parameters = record["parameters"] or {}
         fixed = self._optuna.trial.FixedTrial(parameters)
         if parameters:
@@ -173,7 +168,7 @@ class Study:
         )
 
     def run(self, number, evaluate):
-        """One trial: parameters -> ``evaluate(parameters)`` -> a record, which is kept."""
+        """Runs one trial: suggests parameters and stores the record that ``evaluate(parameters)`` returns."""
         self._study.sampler = self._sampler(number)
         trial = self._study.ask()
         record = evaluate(self._space.suggest(trial))
@@ -187,6 +182,6 @@ class Study:
     def _sampler(self, number):
         seed = int(np.random.SeedSequence([self._seed, number]).generate_state(1)[0])
         with warnings.catch_warnings():
-            # What goes together is searched together, also where parameters depend on others; Optuna calls that experimental.
+            # Parameters are sampled jointly, those that depend on others in groups, which Optuna calls experimental.
             warnings.simplefilter("ignore", self._optuna.exceptions.ExperimentalWarning)
             return self._optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=False)
