@@ -58,28 +58,28 @@ METHOD = """\
 ## What was measured
 
 - Networks of `keras.applications`, and those of the same name in torchvision: 1000 classes, no softmax, random weights,
-  inference, float32; standard normal pictures of {size}x{size}. The two are not equal bit by bit (padding, where strides are),
-  but have the same layers and sizes.
-- Each line of a table is one process that ran nothing else. In it, after warm-up, all methods take turns with the gradient: at
+  inference, float32; standard normal pictures of {size}x{size}. The two differ in details (padding, placement of
+  strides), but have the same layers and sizes.
+- Each row of a table is one process that ran nothing else. In it, after warm-up, all methods alternate with the gradient: at
   least {least} turns, more (at most {most}) as long as they fit into {seconds} seconds. A *ratio* is a method's time over the
   gradient's in the same turn: the median, and in brackets the smallest and the largest. *CPU* is the median of the same ratio
   of processor time, summed over threads.
 - Times are from NumPy to NumPy: `analyzer.analyze(x)` with its checks of the input, `attributor(x, ...)` and conversion, and
   the same for the gradient.
 - The *gradient* is that of each picture's strongest score with respect to the pixels. tf_lrp: a `tf.function` of a
-  `GradientTape` on the same Keras model. zennit: `torch.autograd.grad` on the same module, uncompiled, as zennit's own passes
-  are. iNNvestigate: its `gradient` analyzer, in TensorFlow's graph mode. So ratios of two libraries are relative to two
-  different gradients; the seconds of each are given.
+  `GradientTape` on the same Keras model. zennit: `torch.autograd.grad` on the same module, uncompiled, like zennit's own
+  passes. iNNvestigate: its `gradient` analyzer, in TensorFlow's graph mode. The ratios of different libraries are therefore
+  relative to different gradients; the seconds of each gradient are given.
 - zennit: each composite is registered once (`zennit.attribution.Gradient` as a context, on a copy of the network) with
   `ResNetCanonizer` for ResNet50 and `VGGCanonizer`, which merges batch normalization, for the others; z-box bounds -3 and 3.
-  The bare sums of its MobileNetV2 hand relevance to both branches in full; tf_lrp shares it by LRP-z. iNNvestigate:
+  In zennit, the sums in MobileNetV2 pass all relevance to both branches; tf_lrp distributes it by LRP-z. iNNvestigate:
   `create_analyzer(name, model)` and `analyze(x)`.
-- *oneDNN* holds kernels that TensorFlow takes on the CPU where the processor has AVX-512, unless TF_ENABLE_ONEDNN_OPTS=0; else
-  it takes its own. The titles of its tables say which. PyTorch always has kernels of oneDNN.
-- The same rules, but for constants such as epsilon and z-box bounds, have: {pairs}.
-- *Memory* is the peak of main memory (VmHWM) of a process that built the network and explained twice by that one method, less
-  the peak before the network was built: weights, what building and tracing need, and what a pass needs. *Whole* is the ratio
-  of the peaks with nothing taken off. On a GPU also the peak of the library's own allocator.
+- TensorFlow uses kernels of *oneDNN* on CPUs with AVX-512, unless TF_ENABLE_ONEDNN_OPTS=0, and its own kernels otherwise. The
+  titles of the tables say which. PyTorch always uses oneDNN.
+- These have the same rules, except for constants such as epsilon and z-box bounds: {pairs}.
+- *Memory* is the peak of main memory (VmHWM) of a process that built the network and explained twice with that method, minus
+  the peak before the network was built. It includes the weights, and what building, tracing and a pass need. *Whole* is the
+  ratio of the peaks without this subtraction. On a GPU, the peak of the library's own allocator is also given.
 """
 AXES = {"batch": "pictures in a batch", "size": "edge of the picture", "targets": "explained neurons of one picture"}
 

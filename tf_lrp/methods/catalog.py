@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import keras
 
 from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
+from tf_lrp.explain.explainer import Explainer
 from tf_lrp.messages.names import meant
 from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
@@ -158,12 +162,12 @@ _METHODS: dict[str, Callable] = {
 }
 
 
-def names():
+def names() -> tuple[str, ...]:
     """The names that `explainer` takes: presets, then methods."""
     return (*presets.names(), *_METHODS)
 
 
-def explainer(name, model, **parameters):
+def explainer(name: str, model: keras.Model, **parameters: Any) -> Explainer:
     """The preset's `Analyzer` or the method of that name.
 
     Args:
@@ -184,7 +188,7 @@ def explainer(name, model, **parameters):
     return _METHODS[name](model, **parameters)
 
 
-def markdown():
+def markdown() -> str:
     """The table in Markdown."""
     lines = ["| preset or method | what it shows | needs | cost | sums to |", "|---|---|---|---|---|"]
     for e in CATALOG:
