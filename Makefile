@@ -18,7 +18,7 @@ demo: $(VENV)/.installed
 
 # What is left to `test-floor` is tested more closely by the others.
 test: $(VENV)/.tested
-	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --durations=10 --ignore=tests/test_floor.py
+	TF_CPP_MIN_LOG_LEVEL=3 $(BIN)/python -m pytest -n 2 --dist worksteal --durations=10 --ignore=tests/test_floor.py
 
 # TensorFlow leaves oneDNN off on processors without AVX-512.
 test-onednn: $(VENV)/.tested
@@ -32,6 +32,7 @@ test-floor: $(FLOOR)/.installed
 lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright --pythonpath $(BIN)/python
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -210,7 +210,7 @@ def mobilenet_v2_100(input_shape=(224, 224, 3), output="softmax"):
 def shapes_net(output="logits"):
     """Network of `shapes`: five 3x3 convolutions with batch normalization, global max pooling, a dense layer.
 
-    The global max pooling makes the evidence for a class local: each feature speaks for the one place where it is
+    The global max pooling makes the evidence for a class local: each feature counts at the one place where it is
     strongest, which sees 62 of the 96 pixels at most and mostly the object itself.
 
     Args:

@@ -43,7 +43,7 @@ def sample(
 ) -> Pictures:
     """Draws `n` pictures; the same arguments always give the same pixels.
 
-    Picture i depends on the seed and on i alone, so the first ten of a hundred are the ten of `sample(10, ...)`.
+    Picture i depends only on the seed and on i, so the first ten of a hundred are the ten of `sample(10, ...)`.
 
     Args:
         n: number of pictures.
@@ -64,7 +64,7 @@ def sample(
     if unknown or len(set(present)) != len(present):
         raise ValueError(f"present must hold different names out of {CLASSES}; got {tuple(present)}.")
     if size < 48:
-        raise ValueError(f"size must be at least 48 pixels, or the shapes cannot be told apart; got {size}.")
+        raise ValueError(f"size must be at least 48 pixels, or the shapes cannot be distinguished; got {size}.")
     if n < 0 or not 1 <= min_objects <= max_objects:
         raise ValueError(
             f"Expected n >= 0 and 1 <= min_objects <= max_objects; got n={n}, min_objects={min_objects}, "
@@ -175,7 +175,7 @@ def _paint_blob(canvas, rng):
 def _paint(canvas, rng, y, x, reach, distance, angle):
     """Fills the outline given by `distance(u, v)`, with a soft shadow, in a colour that stands out from what is there.
 
-    Objects and blobs go through here alike: neither colour nor shadow nor edge tells them apart.
+    Objects and blobs go through here alike: neither colour nor shadow nor edge distinguishes them.
     """
     size = len(canvas)
     rows = slice(max(0, int(y - reach) - 5), min(size, int(y + reach) + 7))

@@ -7,12 +7,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
 import tf_lrp
 from tf_lrp import methods, select
 from tf_lrp.rules import Epsilon, Flat
-
-L = keras.layers
 
 
 def seeded(model):
@@ -29,11 +28,11 @@ def seeded(model):
 
 def convolutional():
     inputs = keras.Input((12, 12, 3))
-    h = L.ReLU()(L.BatchNormalization()(L.Conv2D(6, 3, padding="same", use_bias=False, name="first")(inputs)))
-    h = L.Add()([h, L.Conv2D(6, 3, padding="same", activation="relu")(h)])
-    h = L.MaxPooling2D(2)(L.SeparableConv2D(5, 3, activation="relu")(h))
-    h = L.AveragePooling2D(2)(L.UpSampling2D(2, interpolation="bilinear")(h))
-    return keras.Model(inputs, L.Softmax()(L.Dense(4, name="logits")(L.Flatten()(h))))
+    h = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(6, 3, padding="same", use_bias=False, name="first")(inputs)))
+    h = layers.Add()([h, layers.Conv2D(6, 3, padding="same", activation="relu")(h)])
+    h = layers.MaxPooling2D(2)(layers.SeparableConv2D(5, 3, activation="relu")(h))
+    h = layers.AveragePooling2D(2)(layers.UpSampling2D(2, interpolation="bilinear")(h))
+    return keras.Model(inputs, layers.Softmax()(layers.Dense(4, name="logits")(layers.Flatten()(h))))
 
 
 def pictures(samples=2, shape=(12, 12, 3)):
@@ -52,7 +51,7 @@ def assert_account_closes(analyzer, x):
 
 def test_epsilon_is_its_formula():
     inputs = keras.Input((5,))
-    model = seeded(keras.Model(inputs, L.Dense(3)(inputs)))
+    model = seeded(keras.Model(inputs, layers.Dense(3)(inputs)))
     x = pictures(2, (5,))
     kernel, bias = (w.numpy() for w in model.weights)
     z = x @ kernel + bias
@@ -77,10 +76,10 @@ def test_presets_on_a_convolutional_network():
 
 def attention():
     tokens = keras.Input((6,), dtype="int32")
-    e = L.Embedding(20, 8)(tokens)
-    h = L.LayerNormalization()(e + L.MultiHeadAttention(2, 4)(e, e))
-    h = L.GlobalAveragePooling1D()(L.Dense(8, activation="gelu")(h))
-    return keras.Model(tokens, L.Dense(3)(h))
+    e = layers.Embedding(20, 8)(tokens)
+    h = layers.LayerNormalization()(e + layers.MultiHeadAttention(2, 4)(e, e))
+    h = layers.GlobalAveragePooling1D()(layers.Dense(8, activation="gelu")(h))
+    return keras.Model(tokens, layers.Dense(3)(h))
 
 
 class Block(keras.Model):
@@ -88,7 +87,7 @@ class Block(keras.Model):
 
     def __init__(self):
         super().__init__()
-        self.inner, self.head = L.Dense(6), L.Dense(3)
+        self.inner, self.head = layers.Dense(6), layers.Dense(3)
 
     def call(self, x):
         h = keras.ops.relu(self.inner(x))
@@ -105,7 +104,7 @@ def subclassed():
     ("build", "preset", "x"),
     [
         (attention, "attnlrp", np.arange(12).reshape(2, 6)),
-        (lambda: keras.Sequential([keras.Input((6, 4)), L.LSTM(5), L.Dense(2)]), "epsilon", pictures(2, (6, 4))),
+        (lambda: keras.Sequential([keras.Input((6, 4)), layers.LSTM(5), layers.Dense(2)]), "epsilon", pictures(2, (6, 4))),
         (subclassed, "epsilon", pictures(2, (5,))),
     ],
     ids=["attention", "lstm", "subclassed"],
@@ -138,8 +137,8 @@ def test_a_saved_model_runs_without_the_library(tmp_path):
 )
 def test_methods(name):
     inputs = keras.Input((12, 12, 3))
-    h = L.Flatten()(L.MaxPooling2D(2)(L.Conv2D(4, 3, activation="relu")(inputs)))
-    model, x = seeded(keras.Model(inputs, L.Dense(3)(h))), pictures()
+    h = layers.Flatten()(layers.MaxPooling2D(2)(layers.Conv2D(4, 3, activation="relu")(inputs)))
+    model, x = seeded(keras.Model(inputs, layers.Dense(3)(h))), pictures()
     explainer = methods.explainer(name, model)
     if hasattr(explainer, "fit"):
         explainer.fit(x)

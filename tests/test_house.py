@@ -5,6 +5,8 @@ import ast
 import pytest
 from locations import ROOT
 
+import tf_lrp
+
 MODULES = sorted(path for room in ("tf_lrp", "model_zoo") for path in (ROOT / room).rglob("*.py"))
 
 #: Modules longer than this hold two things.
@@ -98,6 +100,21 @@ def test_modules_are_not_renamed_to_letters_that_mean_something_else(trees):
         if alias.asname in ("K", "L", "R")
     ]
     assert not found, "\n".join(found)
+
+
+def test_editors_see_the_lazy_names():
+    """The block for type checkers in tf_lrp/__init__.py holds the names that `__getattr__` imports, and the same things."""
+    tree = tree_of(ROOT / "tf_lrp" / "__init__.py")
+    (block,) = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
+    names = {alias.asname for node in block.body for alias in node.names}
+    assert names == set(tf_lrp.__all__)
+    imported = {}
+    exec(compile(ast.Module(block.body, []), "tf_lrp/__init__.py", "exec"), imported)
+    assert {name for name in names if imported[name] is not getattr(tf_lrp, name)} == set()
+
+
+def test_the_package_says_that_it_is_typed():
+    assert (ROOT / "tf_lrp" / "py.typed").is_file()
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ if TYPE_CHECKING:
     from tf_lrp.presets import preset as preset
     from tf_lrp.rules.stabilizer import Stabilizer as Stabilizer
     from tf_lrp.tuning import tune as tune
+    from tf_lrp.twins import register_activation as register_activation
+    from tf_lrp.twins import register_routing as register_routing
     from tf_lrp.twins import register_twin as register_twin
 
 __all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]

@@ -1,4 +1,4 @@
-"""The Analyzer: explains what a Keras model decides."""
+"""The Analyzer: explains the decisions of a Keras model."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ class Analyzer(Explainer):
     """Layer-wise relevance propagation for one model.
 
     LRP is the gradient of a rewritten model: the analyzer builds a twin of the model whose layers compute the same values
-    but hand back relevance instead of derivatives. The pass seeds from the value of the explained output, so that the
-    relevance of an input sums to that value but for what biases, stabilizers, padding and others take (see `conservation`).
+    and propagate relevance instead of derivatives. The initial relevance is the value of the explained output, so the
+    relevance of an input sums to that value minus what biases, stabilizers, padding and others absorb (see `conservation`).
 
     Args:
         model: a built Keras 3 model: Sequential, Functional or subclassed, with nested models, shared layers, several
             inputs and outputs. It is not modified; later changes of its weights count.
         preset: a preset's name, a `tf_lrp.Preset`, or a rule from `tf_lrp.rules` for all layers with weights.
-        batch_size: samples that are explained at once by `analyze`.
+        batch_size: number of samples that `analyze` explains at once.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU, and not on a CPU, where XLA's
             convolutions are slower than TensorFlow's own.
@@ -51,7 +51,7 @@ class Analyzer(Explainer):
             model without an Input too, whose lengths are free by default where its layers take others.
 
     Raises:
-        TypeError: if ``model`` or ``preset`` is none.
+        TypeError: if ``model`` is not a Keras model or ``preset`` not a preset.
         ValueError: for an unknown preset, or one that does not fit the model.
         UnsupportedLayerError: if a layer has no relevance rule.
 
@@ -101,16 +101,16 @@ class Analyzer(Explainer):
         return {"preset": preset_json.as_dict(self.preset)}
 
     def rules(self) -> RuleTable:
-        """Which rule each layer got, and why: a `RuleTable` that prints as a table."""
+        """The rule of each layer and the reason: a `RuleTable`, which prints as a table."""
         return RuleTable([s for s in self._rewritten.steps if not isinstance(s.node.operation, Entries)], self.preset.name)
 
     def conservation(
         self, x: ModelInput, neuron_selection: NeuronSelection = None, *, output: str | int | None = None
     ) -> conservation.Conservation:
-        """Why relevance does or does not sum to the explained output: what each layer took in, passed on and kept.
+        """The balance of relevance: what each layer received, passed on and absorbed.
 
         Args:
-            x, neuron_selection, output: as for `analyze` (one neuron per sample). The batch is taken as a whole.
+            x, neuron_selection, output: as for `analyze` (one neuron per sample). The balance is that of the whole batch.
 
         Returns:
             `tf_lrp.conservation.Conservation`, which prints as a table.

@@ -1,4 +1,4 @@
-"""Where relevance stays behind: the balance of a backward pass, layer by layer."""
+"""Conservation of relevance: the balance of a backward pass, layer by layer."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from tf_lrp.explain import neurons
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.messages import tables
-from tf_lrp.twins import RecurrentTwin, StoppingTwin
+from tf_lrp.twins import RecurrentTwin, StopGradientTwin
 
-#: What keeps relevance -> its name in a table.
+#: Causes of relevance that is not handed on -> their names in a table.
 CAUSES = {
     "bias": "biases",
     "stabilizer": "stabilizer",
@@ -27,18 +27,18 @@ CAUSES = {
 
 @dataclass(frozen=True)
 class Kept:
-    """What became of relevance that was not handed on, by cause, in units of the explained output.
+    """The relevance that was not handed on, by cause, in units of the explained output.
 
-    Each can be negative: what a negative contribution (or a beta term) does not hand on is gained.
+    Each can be negative: relevance is gained where a negative contribution (or a beta term) does not hand on its share.
 
     Attributes:
-        bias: what biases kept, and other constants: the embeddings of positions, constants that were concatenated.
-        stabilizer: what epsilon kept.
-        zero_denominator: what was lost at denominators of zero, or gained there by a beta term: where there are no
-            contributions (of a term's sign) to share by.
-        padding: what went to zeros (or another value) that were filled in.
-        stopped: what ended: at `Stop()`, and at operations whose result says where or whether, as argmax and comparisons do.
-        formula: what a rule drops or adds by its formula: the zeroth-order term of `Taylor`, coefficients whose sum is not 1.
+        bias: absorbed by biases and other constants, such as embeddings of positions and constants that are concatenated.
+        stabilizer: absorbed by epsilon.
+        zero_denominator: lost at denominators of zero, or gained there by a beta term: there are no contributions (of a
+            term's sign) to share by.
+        padding: given to zeros (or another value) that were filled in.
+        stopped: ended at `Stop()`, or at operations whose result is a position or a bool, such as argmax and comparisons.
+        formula: dropped or added by a rule's formula: the zeroth-order term of `Taylor`, coefficients that do not sum to 1.
     """
 
     bias: float = 0.0
@@ -62,8 +62,8 @@ class LayerBalance(Kept):
 
     Attributes:
         name, layer_class, rule: of the layer.
-        received: relevance that arrived at its output.
-        passed: relevance that it handed to its inputs.
+        received: relevance that arrived at the layer's output.
+        passed: relevance that the layer handed to its inputs.
         bias, stabilizer, zero_denominator, padding, stopped, formula: see `Kept`.
     """
 
@@ -75,7 +75,7 @@ class LayerBalance(Kept):
 
     @property
     def rounding(self):
-        """What is left unexplained: floating-point error."""
+        """The remainder: floating-point error."""
         return self.received - self.passed - self.kept
 
 
@@ -98,11 +98,11 @@ class Conservation(Kept):
 
     @property
     def rounding(self):
-        """What is left unexplained: floating-point error."""
+        """The remainder: floating-point error."""
         return self.output - self.input - self.kept
 
     def __str__(self):
-        # A cause that keeps nothing in any layer has no column.
+        # A cause that absorbs nothing in any layer has no column.
         seen = [cause for cause in CAUSES if any(self._counts(getattr(b, cause)) for b in self.layers)]
         columns = [("layer", "left"), ("rule", "left"), ("received", "right"), ("passed on", "right")]
         columns += [(f"{CAUSES[cause]} kept", "right") for cause in seen]
@@ -121,15 +121,15 @@ class Conservation(Kept):
     __repr__ = __str__
 
     def _counts(self, value):
-        """Whether it is more than rounding, which is not worth reading."""
+        """Whether a value is more than rounding error."""
         return abs(value) > 1e-9 * abs(self.output)
 
 
 def account(rewritten, target, start_mode, inputs, selected=None):
-    """Runs one pass, without compiling it, and draws up its balance.
+    """Runs one pass, uncompiled, and returns its balance.
 
-    A diagnosis is asked for once or twice for a model: tracing and optimizing a graph with each twin in it twice costs
-    several times what running it does.
+    The balance of a model is needed once or twice. Tracing and optimizing a graph that contains each twin twice would take
+    several times as long as running it.
 
     Args:
         rewritten: `tf_lrp.graph.Rewritten`.
@@ -154,13 +154,13 @@ def _values(rewritten, inputs):
     symbolic = {id(t): t for t in core.outputs}
     symbolic |= {id(t): t for step in _steps(rewritten) for t in step.outputs}
     run, numbers = categories.bind(model_of(core.inputs, list(symbolic.values())), inputs)
-    found = tree.flatten(run(numbers, training=False))
+    computed = tree.flatten(run(numbers, training=False))
     given = [*inputs, *(numbers[n] for n in categories.entries)]
-    return dict(zip(map(id, core.inputs), given, strict=True)) | dict(zip(symbolic, found, strict=True))
+    return dict(zip(map(id, core.inputs), given, strict=True)) | dict(zip(symbolic, computed, strict=True))
 
 
 def _steps(rewritten):
-    """The steps but those that are inputs of the core: numbers for the entries of strings and categories."""
+    """The steps except those that are inputs of the core: the numbers that stand for strings and categories."""
     return [step for step in rewritten.steps if not isinstance(step.node.operation, Entries)]
 
 
@@ -192,36 +192,36 @@ def total(relevance):
 
 
 def _dependent(inputs, steps):
-    """ids of the tensors that depend on the inputs in any way, be it by a yes or no."""
-    found = {id(t) for t in inputs}
+    """ids of the tensors that depend on the inputs in any way, also through bools."""
+    dependent = {id(t) for t in inputs}
     for step in steps:
-        if any(id(t) in found for t in step.inputs):
-            found.update(id(t) for t in step.outputs)
-    return found
+        if any(id(t) in dependent for t in step.inputs):
+            dependent.update(id(t) for t in step.outputs)
+    return dependent
 
 
 def _balance(step, values, arrived, dependent, ratios):
-    """The `LayerBalance` of one step, by running its twin alone. Adds what it hands on to ``arrived``.
+    """Runs the twin of one step and returns its `LayerBalance`. Adds the relevance that it hands on to ``arrived``.
 
     Args:
-        step: `tf_lrp.graph.Step`; those behind it come first.
+        step: `tf_lrp.graph.Step`; the steps that consume its outputs come before.
         values: id of a symbolic tensor -> its value.
-        arrived: id of a symbolic tensor -> the relevance that its takers handed to it; divided by its value where that is
+        arrived: id of a symbolic tensor -> the relevance that its consumers handed to it; divided by its value where that is
             among the ``ratios``.
         dependent: ids of the tensors that depend on the inputs.
         ratios: ids of tensors whose relevance is divided by their value.
     """
     named: dict[str, Any] = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
 
-    def relevance(tensor, found):
-        return found * values[id(tensor)] if id(tensor) in ratios else found
+    def relevance(tensor, gradient):
+        return gradient * values[id(tensor)] if id(tensor) in ratios else gradient
 
     received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
     amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
-    if not received or isinstance(step.twin, StoppingTwin):
+    if not received or isinstance(step.twin, StopGradientTwin):
         return LayerBalance(**named, received=amount, passed=0.0, stopped=amount)
 
-    # x and an input that a layer returned as it was are one value, but two tensors.
+    # If a layer returned its input unchanged, two tensors have one value: each gets a tensor of its own.
     sources = {id(t): (t, tf.identity(values[id(t)])) for t in step.inputs}
     inputs = [sources[id(t)][1] for t in step.inputs]
     takers = {key: source for key, source in sources.items() if source[1].dtype.is_floating}
@@ -239,11 +239,11 @@ def _balance(step, values, arrived, dependent, ratios):
     of_outputs = [relevance(*received[id(t)]) if id(t) in received else None for t in step.outputs]
     absorbed = _absorbed(step, inputs, of_outputs)
     passed = 0.0
-    for (tensor, _), found in zip(takers.values(), handed, strict=True):
-        of_input = float(total(relevance(tensor, found)))
+    for (tensor, _), gradient in zip(takers.values(), handed, strict=True):
+        of_input = float(total(relevance(tensor, gradient)))
         if id(tensor) in dependent:
             passed += of_input
-            arrived[id(tensor)] = arrived[id(tensor)] + found if id(tensor) in arrived else found
+            arrived[id(tensor)] = arrived[id(tensor)] + gradient if id(tensor) in arrived else gradient
         else:
             kept["bias"] += of_input  # a constant operand, such as the embeddings of positions
     for cause, value in absorbed.items():
@@ -254,7 +254,7 @@ def _balance(step, values, arrived, dependent, ratios):
 
 
 def _absorbed(step, inputs, relevance):
-    """What became of the ``relevance`` of each output (or None) that a step's twin does not hand on: dict by cause."""
+    """The part of the ``relevance`` (of each output, or None) that a step's twin does not hand on: dict by cause."""
     if not isinstance(step.twin, RecurrentTwin):
         return step.twin.absorbed(inputs, relevance[0]) if relevance[0] is not None else {}
     outputs = tree.flatten(step.twin(*inputs))
@@ -265,7 +265,7 @@ def _absorbed(step, inputs, relevance):
     for tensor, r in zip(tree.flatten(cell.model.outputs), of_outputs, strict=True):
         starts[id(tensor)] = starts[id(tensor)] + r if id(tensor) in starts else r
     layers, _ = _pass(cell, _values(cell, values), starts)
-    found: dict[str, Any] = _summed(layers)
-    found["bias"] += sum(float(total(r)) for r in of_constants)
-    found["padding"] += sum(float(total(r)) for r in of_zeros)
-    return found
+    absorbed: dict[str, Any] = _summed(layers)
+    absorbed["bias"] += sum(float(total(r)) for r in of_constants)
+    absorbed["padding"] += sum(float(total(r)) for r in of_zeros)
+    return absorbed

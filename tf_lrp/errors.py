@@ -2,4 +2,4 @@
 
 
 class UnsupportedLayerError(ValueError):
-    """A layer has no relevance rule; the message names it, its class, its place and the ways out."""
+    """A layer has no relevance rule; the message names it, its class, its place and the remedies."""

@@ -39,7 +39,7 @@ _HALF = 255  # a table has 2 * _HALF + 1 entries: odd, so that one entry, the mi
 
 
 def colormaps() -> list[str]:
-    """Names `cmap` accepts, as a sorted list: each diverging map and, with "_r" behind its name, its reverse.
+    """Names `cmap` accepts, as a sorted list: each diverging map and, with "_r" after its name, its reverse.
 
     "toolbox" (black at zero, red to yellow above, blue to cyan below) and "jet" (light green at zero, yellow to red
     above, cyan to blue below) are the two styles of the LRP Toolbox; the others are matplotlib's diverging maps, in

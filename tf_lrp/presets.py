@@ -1,4 +1,4 @@
-"""Presets: which rule each layer gets. Ordered (selector, rule) pairs, the named ones of the literature, JSON.
+"""Presets: which rule each layer gets. Ordered (selector, rule) pairs, the named presets of the literature, JSON.
 
 Sources of the named presets:
     [1] Kohlbrenner et al. 2020, "Towards best practice in explaining neural network decisions with LRP" (``cmp_*``).
@@ -22,13 +22,13 @@ from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.names import meant
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, SignalTakesAll, Taylor, Uniform, WSquare, ZBox, ZPlus, ZRule
 
-#: The most that an all-epsilon preset adds to the denominators of pooling and sums; a layer's epsilon may be far larger.
+#: Upper limit of what a preset of Epsilon rules adds to the denominators of pooling and sums; epsilon itself may be larger.
 _POOLING_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
 class Choice:
-    """Which rule a node got, and why."""
+    """The rule of a node, and the reason for it."""
 
     rule: Rule
     reason: str
@@ -37,12 +37,12 @@ class Choice:
 
 @dataclass(frozen=True)
 class Preset:
-    """Rules for the layers of a model: ordered (selector, rule) pairs, the first that matches wins.
+    """Rules for the layers of a model: ordered (selector, rule) pairs, of which the first that matches applies.
 
     Layers without weights keep their own rules (max-pooling: the winner takes all; average pooling, merging and batch
     normalization: LRP-z; activations and rescaling: relevance passes) unless a selector addresses them by kind or exact
-    name; see `tf_lrp.select`. Where every rule of the preset is Epsilon, LRP-z of pooling and merging is stabilized too, by
-    at most 1e-6.
+    name; see `tf_lrp.select`. If every rule of the preset is Epsilon, LRP-z of pooling and merging is stabilized as well,
+    by at most 1e-6.
 
     Args:
         rules: iterable of (selector, rule).
@@ -95,7 +95,7 @@ class Preset:
         """The preset as a JSON string that `from_json` reads.
 
         Raises:
-            ValueError: if it could not be read back: rules of your own need `tf_lrp.register_rule`.
+            ValueError: if it could not be read back: register your own rules with `tf_lrp.register_rule`.
         """
         return preset_json.write(self)
 
@@ -104,10 +104,10 @@ class Preset:
         """The preset that `to_json` wrote.
 
         Args:
-            text: str, or bytes in UTF-8. It may come from a stranger: nothing but a preset can come of it.
+            text: str, or bytes in UTF-8. Text from untrusted sources is safe to read: it cannot run code.
 
         Raises:
-            ValueError: for anything but such a text: no JSON, an unknown rule, selector, parameter or key, a parameter of the
+            ValueError: for any other text: invalid JSON, an unknown rule, selector, parameter or key, a parameter of the
                 wrong type or without a finite value.
         """
         entries, name = preset_json.read(text)
@@ -131,56 +131,56 @@ def _named(function):
     return function
 
 
-def _whole(rule):
+def _for_all(rule):
     return [(select.all(), rule)]
 
 
 @_named
 def z():
     """LRP-z (LRP-0) everywhere: the exact decomposition, equal to gradient x input for ReLU networks without biases."""
-    return _whole(ZRule())
+    return _for_all(ZRule())
 
 
 @_named
 def epsilon(epsilon=1e-6):
     """LRP-epsilon everywhere."""
-    return _whole(Epsilon(epsilon))
+    return _for_all(Epsilon(epsilon))
 
 
 @_named
 def alpha1_beta0():
     """LRP-alpha1-beta0 everywhere: positive contributions only."""
-    return _whole(AlphaBeta(1, 0))
+    return _for_all(AlphaBeta(1, 0))
 
 
 @_named
 def alpha2_beta1():
-    """LRP-alpha2-beta1 everywhere: positive against negative contributions."""
-    return _whole(AlphaBeta(2, 1))
+    """LRP-alpha2-beta1 everywhere: positive contributions, minus negative ones."""
+    return _for_all(AlphaBeta(2, 1))
 
 
 @_named
 def gamma(gamma=0.25):
     """LRP-gamma everywhere."""
-    return _whole(Gamma(gamma))
+    return _for_all(Gamma(gamma))
 
 
 @_named
 def w2():
-    """LRP-w^2 everywhere: by the weights alone."""
-    return _whole(WSquare())
+    """LRP-w^2 everywhere: in proportion to the squared weights, whatever the activations."""
+    return _for_all(WSquare())
 
 
 @_named
 def flat():
-    """LRP-flat everywhere: the receptive field, and nothing of the data."""
-    return _whole(Flat())
+    """LRP-flat everywhere: shows the receptive fields, and does not depend on the activations."""
+    return _for_all(Flat())
 
 
 @_named
 def zplus():
-    """LRP-z+ everywhere (alpha1-beta0 under its other name)."""
-    return _whole(ZPlus())
+    """LRP-z+ everywhere (another name of alpha1-beta0)."""
+    return _for_all(ZPlus())
 
 
 def _composite(conv_rule, epsilon, flat_layers=0):
@@ -219,7 +219,7 @@ def cmp_a2_flat(epsilon=1e-6, flat_layers=1):
 
 
 def _zennit(conv_rule, epsilon, stabilizer, first=()):
-    """zennit's composites; ``stabilizer`` is that of every other denominator, as there also in pooling and sums."""
+    """zennit's composites; ``stabilizer`` is added to all other denominators, as in zennit also those of pooling and sums."""
     pooling = [(select.kind("average_pooling", "merge") & ~select.kind("maximum", "minimum"), Epsilon(stabilizer))]
     return [
         *first,
@@ -307,12 +307,12 @@ def _linear(epsilon):
 
 
 def names() -> tuple[str, ...]:
-    """The named presets, as they are listed."""
+    """The names of the presets, in the order in which they are listed."""
     return tuple(_NAMED)
 
 
 def describe(name: str) -> tuple[dict[str, Any], str]:
-    """(parameters with their defaults as a dict, one-line description) of a named preset."""
+    """(dict of the parameters with their defaults, one-line description) of a named preset."""
     function = _NAMED[name]
     parameters = {p.name: p.default for p in inspect.signature(function).parameters.values()}
     return parameters, inspect.getdoc(function) or ""
@@ -323,7 +323,7 @@ def preset(name: str, **parameters: Any) -> Preset:
 
     Args:
         name: one of `names`, such as "cmp_a2_flat".
-        **parameters: what the preset takes, such as ``epsilon=``, ``flat_layers=``, ``gamma=``, ``low=``, ``high=``.
+        **parameters: the parameters of the preset, such as ``epsilon=``, ``flat_layers=``, ``gamma=``, ``low=``, ``high=``.
 
     Returns:
         `Preset`.
@@ -342,11 +342,11 @@ def preset(name: str, **parameters: Any) -> Preset:
 
 
 def as_preset(value: str | Preset | Rule) -> Preset:
-    """A name, a `Preset` or a single `Rule` (for all layers with weights) as a `Preset`."""
+    """The `Preset` of a name or of a single `Rule` (for all layers with weights); a `Preset` is returned unchanged."""
     if isinstance(value, Preset):
         return value
     if isinstance(value, Rule):
-        return Preset(tuple(_whole(value)), str(value))
+        return Preset(tuple(_for_all(value)), str(value))
     if isinstance(value, str):
         return preset(value)
     raise TypeError(f"A preset is a name, a tf_lrp.Preset or a rule from tf_lrp.rules; got {type(value).__name__}: {value!r}.")

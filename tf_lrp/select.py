@@ -1,6 +1,6 @@
-"""Selectors: which layers of a model a rule is for. Combined with ``&``, ``|`` and ``~``.
+"""Selectors: to which layers of a model a rule applies. They are combined with ``&``, ``|`` and ``~``.
 
-    select.kind("conv") & ~select.first(2)      # every convolution but the first two
+    select.kind("conv") & ~select.first(2)      # every convolution except the first two
 
 Pooling, merging and other layers without weights keep their own rules unless a selector *addresses* them: with one of
 their kinds (``select.kind("pooling")``) or with their exact name. ``select.all()``, name patterns and positions select
@@ -18,7 +18,7 @@ from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.checks import is_integer
 from tf_lrp.twins.kinds import KINDS
 
-#: How deeply selectors may be combined in JSON.
+#: How deeply selectors may be nested in JSON.
 _DEEPEST = 200
 
 
@@ -28,7 +28,7 @@ class Selector:
 
     def matches(self, facts: Facts) -> bool:
         """Whether the selector describes the node."""
-        raise NotImplementedError(f"{type(self).__name__} matches nothing")
+        raise NotImplementedError(f"{type(self).__name__} does not define matches(facts)")
 
     def addresses(self, facts: Facts) -> bool:
         """Whether it also selects a node without weights."""
@@ -245,26 +245,28 @@ def kind(*kinds: str) -> Selector:
 
 
 def index(first: int, last: int | None = None) -> Selector:
-    """Layers with weights from position ``first`` to ``last``, both included, 0-based from the input; negative positions
-    count from the output."""
+    """Layers with weights at the positions ``first`` to ``last`` inclusive, counted from the input, starting at 0.
+
+    Negative positions are counted from the output: -1 is the last layer with weights.
+    """
     return Index(first, first if last is None else last)
 
 
 def fraction(start: float, stop: float) -> Selector:
-    """Layers with weights in a part of the depth: position / number of layers in [start, stop)."""
+    """Layers with weights in a range of depth: those with position / number of such layers in [start, stop)."""
     return Fraction(float(start), float(stop))
 
 
 def first(n: int = 1, kind: str | None = None) -> Selector:
     """Layers (of one kind) with fewer than ``n`` such layers before them on every path from an input.
 
-    Parallel branches are treated alike: every layer that reads the input directly is a first one.
+    In parallel branches, each layer that reads the model's input directly is a first layer.
     """
     return First(n, kind)
 
 
 def last(n: int = 1, kind: str | None = None) -> Selector:
-    """Layers (of one kind) with fewer than ``n`` such layers behind them on every path to an output."""
+    """Layers (of one kind) with fewer than ``n`` such layers after them on every path to an output."""
     return Last(n, kind)
 
 
@@ -272,7 +274,7 @@ _SELECTORS = {c.__name__.lower(): c for c in (All, Name, Kind, Index, Fraction, 
 
 
 def to_dict(selector: Selector) -> dict[str, Any]:
-    """A selector as JSON-ready dict: ``{"select": "kind", "kinds": ["conv"]}``."""
+    """A selector as a dict that JSON can hold: ``{"select": "kind", "kinds": ["conv"]}``."""
     values = {f.name: getattr(selector, f.name) for f in fields(selector)}
     encoded = {k: to_dict(v) if isinstance(v, Selector) else list(v) if isinstance(v, tuple) else v for k, v in values.items()}
     return {"select": type(selector).__name__.lower(), **encoded}
@@ -283,15 +285,13 @@ def from_dict(data: dict[str, Any], deepest: int = _DEEPEST) -> Selector:
 
     Args:
         data: dict.
-        deepest: how many selectors may lie within each other.
+        deepest: maximal depth of nesting.
 
     Raises:
         ValueError: if ``data`` does not describe a selector.
     """
     if deepest < 1:
-        raise ValueError(
-            f"Selectors lie more than {_DEEPEST} deep in each other: name layers by patterns, or in several entries."
-        )
+        raise ValueError(f"Selectors are nested more than {_DEEPEST} deep: name layers by patterns, or in several entries.")
     selector_class = _SELECTORS.get(data["select"]) if isinstance(data.get("select"), str) else None
     if selector_class is None:
         raise ValueError(

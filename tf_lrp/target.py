@@ -149,7 +149,7 @@ class Region(Target):
             hint = " Say which class with channel=." if self.channel is None and len(mask_shape) in (rank - 1, rank) else ""
             beside = "" if self.channel is None else " beside a channel"
             raise ValueError(
-                f"A mask of shape {tuple(mask_shape)}{beside} cannot lie on the output, of shape {_shown(shape)}.{hint}"
+                f"A mask of shape {tuple(mask_shape)}{beside} does not fit the output, of shape {_shown(shape)}.{hint}"
             )
         if self.channel is None:
             return None
@@ -203,7 +203,7 @@ def region(mask: Any, channel: int | None = None, reduce: str = "sum", axis: int
     Args:
         mask: bools (or 0 and 1), or floats >= 0 by which places count, on the output without its channels: (H, W) for an
             output (N, H, W, C), or (N, H, W) for one a sample; in `analyzer(x, ...)` also a tensor.
-        channel: the class, from the end where it is negative; None where the mask lies on the whole output, (N, H, W) or one
+        channel: the class, from the end where it is negative; None where the mask covers the complete output, (N, H, W) or one
             with a mask (H, W, C).
         reduce: "sum" or "mean".
         axis: of the channels in the output with its batch: -1, or 1 for channels first.

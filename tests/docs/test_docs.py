@@ -1,14 +1,17 @@
 """The code of the documentation runs, top to bottom, and does what the text says."""
 
+import json
 import re
 
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from locations import ROOT
 
 import tf_lrp
 from tf_lrp import twins
+from tf_lrp.export import registry
 
 DOCS = ROOT / "docs"
 
@@ -24,8 +27,12 @@ def run(page, count):
 
 
 @pytest.fixture(scope="module")
-def extending():
-    return run("extending.md", 8)
+def extending(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("extending"))
+        found = run("extending.md", 9)
+        yield found | {"exported": found["exported"].resolve()}
+        registry.FORMATS.pop("graph_def")
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -89,6 +96,21 @@ def test_the_rule_of_ones_own(extending):
     np.testing.assert_allclose(relevance.sum((1, 2)), scores, rtol=1e-4)
     assert (relevance * np.sign(scores)[:, None, None] >= 0).all()
     assert tf_lrp.Preset.from_json(extending["text"]) == extending["mine"]
+
+
+def test_the_export_target(extending):
+    analyzer, tables = tf_lrp.Analyzer(extending["weighted"], "z"), extending["tables"]
+    graph_def = tf.compat.v1.GraphDef.FromString(extending["exported"].read_bytes())
+    assert not {node.op for node in graph_def.node} & {"VarHandleOp", "ReadVariableOp"}
+    written = json.loads(extending["exported"].with_suffix(".json").read_text())
+    assert written["description"]["output"]["shape"] == [None, 3]
+    with tf.Graph().as_default() as graph:
+        tf.graph_util.import_graph_def(graph_def, name="")
+    with tf.compat.v1.Session(graph=graph) as session:
+        found = session.run(written["results"]["relevance"], dict(zip(written["inputs"], [tables], strict=True)))
+    np.testing.assert_allclose(found, analyzer.analyze(tables), rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="'graph_def'"):
+        analyzer.export("anywhere", "none of these")
 
 
 def test_a_metric_of_ones_own(extending):

@@ -4,32 +4,32 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers, ops
 
 import tf_lrp
 
-L, ops = keras.layers, keras.ops
 SHAPE = (5, 6, 4)
 F64 = {"dtype": "float64"}
 
 FUNCTIONS = {
-    "rescaling": lambda: L.Rescaling(0.7, offset=0.3, **F64),
-    "rescaling by lists": lambda: L.Rescaling([0.7, 0.1, 0.2, 0.3], offset=[0.1, 0.2, 0.3, 0.4], **F64),
-    "rescaling by an array": lambda: L.Rescaling(np.array([0.7, 0.1, 0.2, 0.3]), offset=0.3, **F64),
-    "normalization": lambda: L.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[0.3, 0.0, 0.1, 0.2], **F64),
-    "inverted normalization": lambda: L.Normalization(
+    "rescaling": lambda: layers.Rescaling(0.7, offset=0.3, **F64),
+    "rescaling by lists": lambda: layers.Rescaling([0.7, 0.1, 0.2, 0.3], offset=[0.1, 0.2, 0.3, 0.4], **F64),
+    "rescaling by an array": lambda: layers.Rescaling(np.array([0.7, 0.1, 0.2, 0.3]), offset=0.3, **F64),
+    "normalization": lambda: layers.Normalization(mean=[0.1, 0.2, 0.3, 0.4], variance=[0.3, 0.0, 0.1, 0.2], **F64),
+    "inverted normalization": lambda: layers.Normalization(
         mean=[0.1, 0.2, 0.3, 0.4], variance=[0.3, 0.0, 0.1, 0.2], invert=True, **F64
     ),
-    "bilinear": lambda: L.UpSampling2D((2, 3), interpolation="bilinear", **F64),
-    "resizing": lambda: L.Resizing(4, 9, **F64),
+    "bilinear": lambda: layers.UpSampling2D((2, 3), interpolation="bilinear", **F64),
+    "resizing": lambda: layers.Resizing(4, 9, **F64),
     "arithmetic": lambda: lambda h: (h * 0.3 + 0.1) / 0.7 - 0.2,
     "clip": lambda: lambda h: ops.clip(h, -0.3, 0.7),
     "maximum": lambda: lambda h: ops.maximum(h, 0.3),
-    "leaky": lambda: L.LeakyReLU(0.3, **F64),
-    "batch normalization": lambda: L.BatchNormalization(epsilon=0.1, **F64),
-    "layer normalization": lambda: L.LayerNormalization(epsilon=0.1, **F64),
-    "convolution": lambda: L.Conv2D(3, 3, **F64),
+    "leaky": lambda: layers.LeakyReLU(0.3, **F64),
+    "batch normalization": lambda: layers.BatchNormalization(epsilon=0.1, **F64),
+    "layer normalization": lambda: layers.LayerNormalization(epsilon=0.1, **F64),
+    "convolution": lambda: layers.Conv2D(3, 3, **F64),
     "interpolation, then convolution": lambda: (
-        lambda h: L.Conv2D(3, 3, **F64)(L.UpSampling2D(interpolation="bilinear", **F64)(h))
+        lambda h: layers.Conv2D(3, 3, **F64)(layers.UpSampling2D(interpolation="bilinear", **F64)(h))
     ),
 }
 
@@ -56,7 +56,7 @@ def test_a_twin_computes_what_the_model_does(name):
 def test_a_rescaling_is_what_keras_computes_when_channels_come_first():
     keras.config.set_image_data_format("channels_first")
     try:
-        twin, model, x = twin_and_model(L.Rescaling([0.7, 0.1, 0.2, 0.3, 0.5], **F64))
+        twin, model, x = twin_and_model(layers.Rescaling([0.7, 0.1, 0.2, 0.3, 0.5], **F64))
         np.testing.assert_array_equal(twin(x), model(x))
     finally:
         keras.config.set_image_data_format("channels_last")
@@ -64,7 +64,7 @@ def test_a_rescaling_is_what_keras_computes_when_channels_come_first():
 
 @pytest.mark.parametrize("compiled", [False, True])
 def test_interpolation_is_explained_in_float64(compiled):
-    twin, model, x = twin_and_model(L.UpSampling2D(2, interpolation="bilinear", **F64))
+    twin, model, x = twin_and_model(layers.UpSampling2D(2, interpolation="bilinear", **F64))
     rounded = model(x)
     np.testing.assert_array_equal(rounded, tf.cast(tf.cast(rounded, "float32"), "float64"))  # by TensorFlow
 

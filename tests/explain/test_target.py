@@ -247,7 +247,7 @@ def test_lengths_that_are_free():
     np.testing.assert_allclose(analyzer.analyze(X, region(inside, 1)), expected, rtol=1e-4, atol=1e-6)
     with pytest.raises(tf.errors.InvalidArgumentError, match="has no such index"):
         analyzer.analyze(X, neuron(4, 0, 0))
-    with pytest.raises(tf.errors.InvalidArgumentError, match="another shape"):
+    with pytest.raises(tf.errors.InvalidArgumentError, match="have different shapes"):
         analyzer.analyze(X, region(MASK[:1, 2:3] | True, 1))  # would be broadcast
 
 
@@ -347,7 +347,7 @@ def test_what_is_no_target(make, error, message):
         (SEGMENTER, region(MASK, 3), "no channel 3"),
         (SEGMENTER, region(MASK, 1, axis=7), "no axis 7"),
         (SEGMENTER, region(MASK), "Say which class with channel="),
-        (SEGMENTER, region(MASK[0], 1), "cannot lie on"),
+        (SEGMENTER, region(MASK[0], 1), "does not fit the output"),
         (SEGMENTER, region(MASK & False, 1), "is empty"),
         (SEGMENTER, region(SOFT * [[[1]], [[0]], [[1]]], 1), "of sample 1 is empty"),
     ],

@@ -116,16 +116,16 @@ def test_what_is_no_file_of_plain_arrays(tmp_path, capsys):
         refused(lambda: npz.headers(path), message)
 
     fails("pickled objects, which are refused", a__npy=array_bytes(np.array([Evil()], object), allow_pickle=True))
-    fails("is no array of a name of its own", a__txt=b"text")
-    fails("not as long as its shape", a__npy=good[:-8])
-    fails("not as long as its shape", a__npy=good + b"more")
+    fails("is not an array with a unique name", a__txt=b"text")
+    fails("does not match its shape", a__npy=good[:-8])
+    fails("does not match its shape", a__npy=good + b"more")
     fails("not an npz file", a__npy=b"")
     fails("not an npz file", a__npy=b"\x93NUMPY\x09\x00" + good[8:])
     fails("not an npz file", a__npy=good.replace(b"(10,)", b"(-9,)"))
     with pytest.warns(UserWarning, match="Duplicate"), zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.npy", good)
         archive.writestr("a.npy", good)
-    refused(lambda: npz.load(path), "name of its own")
+    refused(lambda: npz.load(path), "unique name")
     for data in (b"", b"\x93NUMPY", pickle.dumps(Evil()), good):
         path.write_bytes(data)
         refused(lambda: npz.load(path), "not an npz file")

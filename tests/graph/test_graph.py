@@ -152,7 +152,7 @@ def nested():
 def test_nested_and_shared_layers_are_listed_once_for_each_use():
     graph = unroll(nested())
     assert names(graph) == ["inner.d", "e", "d", "inner.d.2", "e.2"]
-    assert len(graph.results["inner.d"]) == 2
+    assert len(graph.layer_outputs["inner.d"]) == 2
     assert graph.nodes[0].operation is graph.nodes[3].operation
 
 

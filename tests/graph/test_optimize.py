@@ -1,6 +1,8 @@
 """The optimizing pass changes no relevance, and every optimization saves what it says."""
 
+import copy
 import functools
+import pickle
 from dataclasses import replace
 from unittest import mock
 
@@ -37,6 +39,7 @@ from tf_lrp.rules import (
     ZRule,
     identity,
 )
+from tf_lrp.twins import DEFAULT_PLAN
 
 pytestmark = pytest.mark.eager
 
@@ -195,8 +198,10 @@ def test_gradients_in_the_textbook_s_twin_are_relevance(preset):
     maps = analyzer.analyze(PICTURES, 1, layers=names)
     twin = analyzer.twin
     inner = keras.Model(twin.inputs, [*(analyzer.layer_outputs[name][0] for name in names), twin.output])
+    x = tf.constant(PICTURES)
     with tf.GradientTape() as tape:
-        *tensors, output = inner(PICTURES)
+        tape.watch(x)
+        *tensors, output = inner(x)
         explained = output[:, 1]
     gradients = tape.gradient(explained, tensors, output_gradients=explained)
     for name, gradient in zip(names, gradients, strict=True):
@@ -205,6 +210,22 @@ def test_gradients_in_the_textbook_s_twin_are_relevance(preset):
     found = keras.Model(twin.inputs, [analyzer.layer_outputs[name][0] for name in ("a_2", "wide", "b_sum")])(PICTURES)
     for value, expected in zip(found, values, strict=True):
         np.testing.assert_allclose(value, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_copy_of_a_textbook_is_one():
+    analyzer = tf_lrp.Analyzer(
+        chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,)), "epsilon", optimize=False
+    )
+    for again in (copy.deepcopy(analyzer), pickle.loads(pickle.dumps(analyzer))):
+        assert not again._rewritten.ratios
+        assert not any(step.twin.plan != DEFAULT_PLAN for step in again._rewritten.steps if hasattr(step.twin, "plan"))
+    assert tf_lrp.Analyzer(chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,)), "epsilon")._rewritten.ratios
+
+
+def test_methods_by_name_take_the_option():
+    model = chain(layers.Dense(3, activation="relu"), layers.Dense(2), shape=(4,))
+    assert tf_lrp.create_analyzer("lrp.epsilon", model)._rewritten.ratios
+    assert not tf_lrp.create_analyzer("lrp.epsilon", model, optimize=False)._rewritten.ratios
 
 
 # -- savings ----------------------------------------------------------------------------------------------------------
@@ -289,8 +310,11 @@ SAVINGS = {
 def test_each_optimization_saves_something(optimization):
     make, preset, what = SAVINGS[optimization.__name__]
     model, targets = make(), 3 if optimization.__name__ == "share_denominators" else 1
-    # The output is no denominator by itself; a ReLU takes what is fused with it as it is.
-    needs = {"clamp_outputs": (optimize.reuse_output,), "fuse_divisions": (optimize.reuse_output, optimize.clamp_outputs)}
+    # Two of them save what others have left: denominators that are stored, ReLUs between a multiplication and a division.
+    needs = {
+        "clamp_outputs": (optimize.reuse_output, optimize.recompute_denominators),
+        "fuse_divisions": (optimize.reuse_output, optimize.clamp_outputs),
+    }
     before = needs.get(optimization.__name__, ())
     plain = measured(model, preset, before, targets)
     assert measured(model, preset, (*before, optimization), targets)[what] < plain[what]

@@ -169,7 +169,7 @@ def test_models_without_weights(name):
 def test_arguments_of_the_backward_pass(trained):
     model, (x, _) = trained
     scores = innvestigate.model_wo_softmax(model)
-    with pytest.warns(UserWarning, match="reverse_verbose: of no effect here"):
+    with pytest.warns(UserWarning, match="reverse_verbose: no effect here"):
         innvestigate.create_analyzer("lrp.z", scores, reverse_verbose=True)
     with pytest.raises(ValueError, match="reverse_clip_values would change the relevance"):
         innvestigate.create_analyzer("lrp.z", scores, reverse_clip_values=(-1, 1))

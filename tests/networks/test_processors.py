@@ -8,34 +8,33 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from keras import layers
 
 import tf_lrp
 from tf_lrp.rules import AlphaBeta
 
-L = keras.layers
-
 LAYERS = {
-    "dilated": (L.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": (2, 1)}),
-    "dilated, same": (L.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
-    "strided, same": (L.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "strides": (2, 3), "padding": "same"}),
-    "a group for each channel": (L.Conv2D, (7, 6, 3), {"filters": 6, "kernel_size": 3, "groups": 3, "padding": "same"}),
-    "the same, strided": (L.Conv2D, (7, 6, 3), {"filters": 3, "kernel_size": 3, "groups": 3, "strides": (1, 2)}),
-    "the same, causal": (L.Conv1D, (8, 3), {"filters": 6, "kernel_size": 3, "groups": 3, "padding": "causal"}),
-    "grouped, dilated": (L.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "groups": 2, "dilation_rate": 2}),
-    "causal": (L.Conv1D, (8, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "causal"}),
-    "dilated 3-D": (L.Conv3D, (5, 5, 4, 2), {"filters": 3, "kernel_size": 2, "dilation_rate": 2}),
-    "grouped 3-D": (L.Conv3D, (4, 4, 4, 2), {"filters": 4, "kernel_size": 2, "groups": 2}),
-    "depthwise, dilated": (L.DepthwiseConv2D, (7, 6, 3), {"kernel_size": 3, "depth_multiplier": 2, "dilation_rate": 2}),
-    "depthwise, strided": (L.DepthwiseConv2D, (7, 6, 3), {"kernel_size": 3, "strides": 2, "padding": "same"}),
-    "depthwise 1-D": (L.DepthwiseConv1D, (8, 3), {"kernel_size": 3, "dilation_rate": 2}),
-    "separable": (L.SeparableConv2D, (7, 6, 3), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
-    "transposed": (L.Conv2DTranspose, (4, 3, 4), {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}),
-    "transposed, dilated": (L.Conv2DTranspose, (5, 4, 4), {"filters": 3, "kernel_size": (3, 2), "dilation_rate": (2, 3)}),
+    "dilated": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": (2, 1)}),
+    "dilated, same": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
+    "strided, same": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "strides": (2, 3), "padding": "same"}),
+    "a group for each channel": (layers.Conv2D, (7, 6, 3), {"filters": 6, "kernel_size": 3, "groups": 3, "padding": "same"}),
+    "the same, strided": (layers.Conv2D, (7, 6, 3), {"filters": 3, "kernel_size": 3, "groups": 3, "strides": (1, 2)}),
+    "the same, causal": (layers.Conv1D, (8, 3), {"filters": 6, "kernel_size": 3, "groups": 3, "padding": "causal"}),
+    "grouped, dilated": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "groups": 2, "dilation_rate": 2}),
+    "causal": (layers.Conv1D, (8, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "causal"}),
+    "dilated 3-D": (layers.Conv3D, (5, 5, 4, 2), {"filters": 3, "kernel_size": 2, "dilation_rate": 2}),
+    "grouped 3-D": (layers.Conv3D, (4, 4, 4, 2), {"filters": 4, "kernel_size": 2, "groups": 2}),
+    "depthwise, dilated": (layers.DepthwiseConv2D, (7, 6, 3), {"kernel_size": 3, "depth_multiplier": 2, "dilation_rate": 2}),
+    "depthwise, strided": (layers.DepthwiseConv2D, (7, 6, 3), {"kernel_size": 3, "strides": 2, "padding": "same"}),
+    "depthwise 1-D": (layers.DepthwiseConv1D, (8, 3), {"kernel_size": 3, "dilation_rate": 2}),
+    "separable": (layers.SeparableConv2D, (7, 6, 3), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),
+    "transposed": (layers.Conv2DTranspose, (4, 3, 4), {"filters": 3, "kernel_size": 3, "strides": 2, "padding": "same"}),
+    "transposed, dilated": (layers.Conv2DTranspose, (5, 4, 4), {"filters": 3, "kernel_size": (3, 2), "dilation_rate": (2, 3)}),
     "transposed, dilated, same": (
-        L.Conv2DTranspose, (5, 4, 4), {"filters": 3, "kernel_size": (3, 2), "dilation_rate": (2, 3), "padding": "same"},
+        layers.Conv2DTranspose, (5, 4, 4), {"filters": 3, "kernel_size": (3, 2), "dilation_rate": (2, 3), "padding": "same"},
     ),
-    "transposed, dilated 1-D": (L.Conv1DTranspose, (6, 4), {"filters": 3, "kernel_size": 3, "dilation_rate": 2}),
-    "transposed, dilated 3-D": (L.Conv3DTranspose, (4, 3, 3, 2), {"filters": 2, "kernel_size": 2, "dilation_rate": 2}),
+    "transposed, dilated 1-D": (layers.Conv1DTranspose, (6, 4), {"filters": 3, "kernel_size": 3, "dilation_rate": 2}),
+    "transposed, dilated 3-D": (layers.Conv3DTranspose, (4, 3, 3, 2), {"filters": 2, "kernel_size": 2, "dilation_rate": 2}),
 }  # fmt: skip
 
 #: A few, as this takes seconds.

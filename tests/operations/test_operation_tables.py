@@ -184,3 +184,19 @@ def test_a_registered_activation_is_known_everywhere():
     assert nonnegative["last"]
     with pytest.raises(ValueError, match="gate is one of 'activation', 'bounded', 'gate', got 'open'"):
         tf_lrp.register_activation(Gate, gate="open")
+
+
+def test_a_twin_that_keeps_nonnegative_numbers_nonnegative():
+    class Halved(layers.Layer):
+        def call(self, x):
+            return tf.abs(x) / 2 - tf.nn.relu(-x)  # x / 2 for x >= 0
+
+    class HalvedTwin(tf_lrp.twins.PassTwin):
+        keeps_nonnegative = True
+
+    tf_lrp.register_twin(Halved)(HalvedTwin)
+    inputs = keras.Input((4,))
+    for rectified in (True, False):
+        below = ops.relu(inputs) if rectified else inputs
+        _, nonnegative = rules_of(layers.Dense(2, name="last")(Halved()(below)), inputs)
+        assert nonnegative["last"] == rectified

@@ -427,7 +427,7 @@ def test_a_class_name_among_the_outputs():
     analyzer = tf_lrp.Analyzer(keras.Model(inputs, [scores, name]), "epsilon")
     x = np.random.default_rng(0).normal(size=(2, 4)).astype("float32")
     assert analyzer.analyze(x, output="scores").any()
-    with pytest.raises(ValueError, match="'name' is of type string: explain the scores"):
+    with pytest.raises(ValueError, match="'name' is of type string, which has no relevance: explain the scores"):
         analyzer.analyze(x, output="name")
 
 
@@ -443,7 +443,7 @@ def tokens_model(make):
                          ids=["analyze", "conservation", "method"])  # fmt: skip
 def test_tokens_that_do_not_exist(explain, value, shown):
     ids = np.array([[0, 19, 3, 4, 5, 6], [1, 2, 3, 4, value, 6]])
-    message = rf"'ids' hands {shown} to 'table' at \(1, 4\), which takes whole numbers from 0 to 19"
+    message = rf"'ids' passes {shown} to 'table' at \(1, 4\), which accepts integers from 0 to 19"
     with pytest.raises(ValueError, match=message):
         explain(tokens_model(keras.layers.Embedding(20, 3, name="table")), ids)
 
@@ -452,7 +452,7 @@ def test_each_column_has_tokens_of_its_own():
     small, large = keras.layers.Embedding(4, 3, name="small"), keras.layers.Embedding(100, 3, name="large")
     analyzer = tf_lrp.Analyzer(tokens_model(lambda i: keras.layers.Concatenate()([small(i[:, 0]), large(i[:, 5])])), "epsilon")
     assert analyzer.analyze(np.array([[3, 999, 999, 999, 999, 99]])).any()
-    with pytest.raises(ValueError, match=r"hands 100 to 'large' at \(1,\), which takes whole numbers from 0 to 99"):
+    with pytest.raises(ValueError, match=r"passes 100 to 'large' at \(1,\), which accepts integers from 0 to 99"):
         analyzer.analyze(np.array([[3, 0, 0, 0, 0, 99], [0, 0, 0, 0, 0, 100]]))
 
 
@@ -463,14 +463,16 @@ def test_words_without_a_code():
     )
     analyzer = tf_lrp.Analyzer(keras.Model(words, keras.layers.Dense(2)(vectors)), "epsilon")
     assert analyzer.analyze(np.array([["cat", "", "dog"]])).any()
-    with pytest.raises(ValueError, match=r"'words' hands 'yak' to 'lookup' at \(1, 2\).*what is in its vocabulary"):
+    with pytest.raises(
+        ValueError, match=r"'words' passes 'yak' to 'lookup' at \(1, 2\), which accepts values in its vocabulary"
+    ):
         analyzer.analyze(STRINGS[:2])
     codes = keras.layers.StringLookup(vocabulary=WORDS)(words)
     too_few = tf_lrp.Analyzer(
         keras.Model(words, keras.layers.Dense(2)(keras.layers.Flatten()(keras.layers.Embedding(3, 2, name="few")(codes)))),
         "epsilon",
     )
-    with pytest.raises(ValueError, match=r"hands 3 to 'few' at \(2, 0\) \(3 such values in all\)"):
+    with pytest.raises(ValueError, match=r"passes 3 to 'few' at \(2, 0\) \(3 such values in all\)"):
         too_few.analyze(STRINGS)
 
 
@@ -489,7 +491,7 @@ def test_maps_that_are_zero_everywhere_are_announced_once(make, name, recwarn):
     for selection in (None, 1, "all"):
         assert not analyzer.analyze(x, selection).any()
     (warning,) = [w for w in recwarn if "No relevance" in str(w.message)]
-    assert re.search(f"everything passes through {name}", str(warning.message))
+    assert re.search(f"every path passes through {name}", str(warning.message))
 
 
 def test_no_warning_where_relevance_arrives_or_was_stopped(recwarn):

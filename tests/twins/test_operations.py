@@ -350,7 +350,7 @@ def test_correlation_with_weights_is_a_convolution():
 @pytest.mark.parametrize("rule", [tf_lrp.rules.AlphaBeta(2, 1), tf_lrp.rules.Flat(), tf_lrp.rules.Epsilon(bias_factor=1.0)])
 def test_rules_that_need_the_weights_one_by_one_are_refused(rule):
     preset = tf_lrp.Preset([(tf_lrp.select.kind("transform"), rule), (tf_lrp.select.all(), tf_lrp.rules.ZRule())])
-    with pytest.raises(ValueError, match="weights are fixed and not at hand one by one"):
+    with pytest.raises(ValueError, match="weights are not available one by one"):
         tf_lrp.Analyzer(model_of(lambda x: ops.rfft(x)[0], (6,)), preset)
     epsilon = tf_lrp.Preset([(tf_lrp.select.kind("transform"), tf_lrp.rules.Epsilon(0.1)), *preset.rules[1:]])
     assert tf_lrp.Analyzer(model_of(lambda x: ops.rfft(x)[0], (6,)), epsilon).analyze(numbers(2, 6)).any()

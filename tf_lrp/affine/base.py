@@ -27,7 +27,7 @@ class Affine:
         default_rule: its rule unless a preset addresses it; None for layers with weights, which presets must
             cover.
         keeps_nonnegative: whether no output is negative where no input, and no array among the arguments, is.
-        is_arithmetic: whether it has no weights and measures nothing new: what it makes of probabilities are no scores.
+        is_arithmetic: whether it computes without weights, so that of probabilities it does not make scores.
         layers: the Keras layers whose variables it reads.
     """
 

@@ -23,7 +23,7 @@ from tf_lrp.cli.terminal import (
 evaluate = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Measure explanations on annotated pictures: where they land, what they foretell, what they depend on.",
+    help="Measure explanations on annotated pictures: localization, faithfulness, sanity checks.",
 )
 app.add_typer(evaluate, name="evaluate")
 
@@ -39,7 +39,7 @@ Presets = Annotated[
         "--presets",
         "-p",
         metavar="NAMES",
-        help="Presets and methods, parted by commas; parameters behind a colon (cmp_a2:epsilon=0.1); FILE.json; all: all LRP "
+        help="Presets and methods, separated by commas; parameters after a colon (cmp_a2:epsilon=0.1); FILE.json; all: all LRP "
         "presets, guided backprop, pattern attribution, gradient times input; presets: all LRP presets.",
     ),
 ]
@@ -103,7 +103,7 @@ def localization(
     tolerance: Annotated[int, typer.Option(min=0, metavar="PIXELS", help="By which the pointing game may miss.")] = 0,
     debug: Debug = False,
 ):
-    """How much relevance lies on the object: Table I and Fig. 3 of Kohlbrenner et al. 2020.
+    """How much of the relevance is on the object: Table I and Fig. 3 of Kohlbrenner et al. 2020.
 
     Exit code: 0 all methods were measured, 1 some cannot explain this network, 2 the command itself was wrong.
     """

@@ -66,7 +66,7 @@ def explain(
             "--preset",
             "-p",
             metavar="NAME|FILE",
-            help="Which rule each layer gets: a name that tf-lrp presets lists, with parameters behind a colon if wanted "
+            help="Which rule each layer gets: a name that tf-lrp presets lists, with parameters after a colon if wanted "
             "(cmp_a2:epsilon=0.1, several with commas), or a preset saved as JSON, FILE.json.",
         ),
     ] = "cmp_a2_flat",

@@ -10,6 +10,7 @@ import typer
 from tf_lrp.cli.preset_option import preset_of
 from tf_lrp.cli.target import Channel, Neuron, Reduce, Region, target_of
 from tf_lrp.cli.terminal import Debug, app, console_of, errors_end_the_command, import_tensorflow, write_line
+from tf_lrp.export import FORMATS
 
 
 @app.command()
@@ -25,7 +26,7 @@ def export(
             "--format",
             "-f",
             metavar="FORMAT",
-            help="saved_model, a folder for TensorFlow; onnx, a file for onnxruntime; litert, a file for LiteRT.",
+            help="; ".join(f"{name}, {target.summary}" for name, target in FORMATS.items()) + ".",
         ),
     ] = "saved_model",
     preset: Annotated[

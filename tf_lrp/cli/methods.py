@@ -18,8 +18,14 @@ def list_methods():
     for header in ("preset or method", "what it shows", "needs", "cost", "sums to"):
         table.add_column(header, header_style="dim", overflow="fold")
     for entry in catalog.CATALOG:
-        cells = ["\n".join(entry.names), entry.says.replace("`", ""), entry.needs.replace("`", ""), entry.cost, entry.conserves]
+        cells = [
+            "\n".join(entry.names),
+            entry.shows.replace("`", ""),
+            entry.needs.replace("`", ""),
+            entry.cost,
+            entry.conserves,
+        ]
         table.add_row(Text(cells[0], "bold"), *map(Text, cells[1:]))
     console = console_of()
     console.print(table)
-    write_line(console, "\nCost: in gradients of the model, one forward and one backward pass.", style="dim")
+    write_line(console, "\nCost: as a multiple of one gradient of the model, a forward and a backward pass.", style="dim")

@@ -1,4 +1,4 @@
-"""Options that several commands share, and what those that speak of a network and annotated pictures open."""
+"""Options that several commands share, and what is opened for a network and annotated pictures."""
 
 from __future__ import annotations
 

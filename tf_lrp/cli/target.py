@@ -84,7 +84,7 @@ def _output_shape(network, size):
 
 
 def _mask(path, size, grid):
-    """Which part of each place of the output lies in the mask, float (height, width)."""
+    """The fraction of each location of the output that the mask covers, float (height, width)."""
     import numpy as np
     from PIL import Image, ImageOps
 
@@ -95,5 +95,5 @@ def _mask(path, size, grid):
     except (OSError, SyntaxError) as error:
         raise ValueError(f"{path} cannot be read as a picture of a mask: {error}") from None
     inside = values.any(axis=2) if deep else values[..., :3].any(axis=2) & (values[..., 3] > 0)
-    whole = ImageOps.fit(Image.fromarray(np.float32(inside)), (size[1], size[0]), Image.Resampling.NEAREST)
-    return np.asarray(whole.resize((grid[1], grid[0]), Image.Resampling.BOX))
+    mask = ImageOps.fit(Image.fromarray(np.float32(inside)), (size[1], size[0]), Image.Resampling.NEAREST)
+    return np.asarray(mask.resize((grid[1], grid[0]), Image.Resampling.BOX))

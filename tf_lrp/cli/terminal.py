@@ -25,7 +25,7 @@ from tf_lrp.messages.tables import printable
 
 
 class _Commands(TyperGroup):
-    """The commands; what is wrong with their options is told without control characters, which arguments may hold."""
+    """The commands. Errors about their options are shown without the control characters that arguments may hold."""
 
     def make_context(self, *args, **kwargs):
         with _printable_errors():
@@ -54,7 +54,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Layer-wise relevance propagation for Keras models: which pixels speak for a class, and which against it.",
+    help="Layer-wise relevance propagation for Keras models: which pixels contribute to a class, and which against it.",
 )
 
 SOME_FAILED, USAGE = 1, 2  # exit codes

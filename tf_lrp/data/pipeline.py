@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -29,12 +30,20 @@ class Recipe:
     settings: Callable
 
 
-def recipe_of(dataset):
+def recipe_of(dataset: tf.data.Dataset) -> Recipe | None:
     """The `Recipe` of a dataset that `explain` returned, None for any other."""
     return getattr(dataset, "tf_lrp_recipe", None)
 
 
-def explain(dataset, analyzer, neuron_selection=None, *, layers=None, output=None, num_parallel_calls=2):
+def explain(
+    dataset: tf.data.Dataset,
+    analyzer: Analyzer,
+    neuron_selection: Any = None,
+    *,
+    layers: str | Sequence[str] | None = None,
+    output: str | int | None = None,
+    num_parallel_calls: int = 2,
+) -> tf.data.Dataset:
     """The dataset with relevance: (x, y, relevance) for each of its batches, in its order.
 
     Nothing is computed before the result is read, and at most ``num_parallel_calls`` + 2 batches are in memory at once.

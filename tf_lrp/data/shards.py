@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,16 @@ from tf_lrp.runs.locks import exclusive_lock
 _COMPARED = 16
 
 
-def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwrite=False, resume=True):
+def write(
+    dataset: tf.data.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    format: str = "tfrecord",
+    shard_size: int = 256,
+    keep: Callable | None = None,
+    overwrite: bool = False,
+    resume: bool = True,
+) -> int:
     """Writes the samples of a dataset into a folder, in shards, and resumes an interrupted run.
 
     Call it again with the same arguments after an interruption: complete shards are kept, the rest is computed, and the files
@@ -90,7 +101,7 @@ def write(dataset, path, *, format="tfrecord", shard_size=256, keep=None, overwr
         return run["samples"] if run["finished"] and not again else _finish(run, folder, shards, source, step, again)
 
 
-def read(path, *, unfinished=False, verify=False):
+def read(path: str | os.PathLike[str], *, unfinished: bool = False, verify: bool = False) -> tf.data.Dataset:
     """Reads the samples that `write` wrote.
 
     Args:

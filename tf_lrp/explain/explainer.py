@@ -274,8 +274,8 @@ class Explainer(Reconstructible):
         - "onnx": a file for onnxruntime. Needs ``pip install "tf_lrp[onnx]"``.
         - "litert": a file for LiteRT (TensorFlow Lite), with its description in FILE.json beside it.
 
-        The last two hold forward operations alone, for a fixed number of samples; what was written is run once in its own
-        runtime and compared to this analyzer.
+        The last two hold forward operations only, for a fixed number of samples. The file is run once in its own runtime and
+        compared with this analyzer. `tf_lrp.export.register_target` adds a format.
 
         Args:
             path: where it goes.

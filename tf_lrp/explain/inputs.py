@@ -107,7 +107,7 @@ class InputSpec:
         if array.dtype.kind in "iu" and not np.array_equal(given, array):
             place = np.unravel_index(np.argmax(given != array), array.shape)
             raise ValueError(
-                f"The input {tensor.name!r} takes whole numbers of type {array.dtype}, and holds {given[place]} at "
+                f"The input {tensor.name!r} takes integers of type {array.dtype}, and holds {given[place]} at "
                 f"{tuple(map(int, place))}."
             )
         bad = int(array.size - np.isfinite(array).sum())

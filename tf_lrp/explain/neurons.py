@@ -27,7 +27,7 @@ class Selection:
     Attributes:
         mode: "max_activation", "all", "index" (ints, one per sample), "position" (an int for each axis), "mask" (floats that
             the output is multiplied by), one of `SEVERAL` for K of these per sample, or "r_init" (R_init itself).
-        values: None, or ints (N,), (N, axes), floats of the output's shape, with an axis of K behind the first for several.
+        values: None, or ints (N,), (N, axes), floats of the output's shape; for several targets with a second axis of length K.
     """
 
     mode: str
@@ -140,7 +140,7 @@ def _targets(selection) -> list[Target] | None:
     if not isinstance(selection, (list, tuple)) or not any(isinstance(t, Target) for t in selection):
         return None
     if len({getattr(t, "mode", None) for t in selection}) > 1:
-        raise TypeError(f"A list of targets holds neurons alone or regions alone; got {', '.join(map(str, selection))}.")
+        raise TypeError(f"A list of targets holds either neurons or regions, not both; got {', '.join(map(str, selection))}.")
     return list(selection)
 
 

@@ -45,7 +45,7 @@ def pass_function(explainer, kind: PassKind) -> tuple[Callable, list]:
     Returns:
         (function, signature): ``function(inputs, values=None)`` takes the flat list of inputs and the values of the selection,
         and returns (explained output, relevances as a flat list: of the inputs, then of each use of the layers); the signature
-        is ``[list of tf.TensorSpec of the inputs]``, with a tf.TensorSpec of the values behind it where the mode has values.
+        is ``[list of tf.TensorSpec of the inputs]``, followed by a tf.TensorSpec of the values where the mode has values.
     """
     outputs, probe = explainer.twin.outputs, explainer.probe(kind.output, kind.layers)
 
@@ -69,8 +69,8 @@ def pass_function(explainer, kind: PassKind) -> tuple[Callable, list]:
 def compiled_pass(explainer, kind: PassKind) -> Callable:
     """An explainer's pass as a tf.function, compiled by XLA where the explainer says so; see `pass_function`."""
     function, signature = pass_function(explainer, kind)
-    # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: a partial
-    # is a function of its own.
+    # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: each partial
+    # is a new function.
     return tf.function(
         functools.partial(function),
         input_signature=signature,

@@ -98,7 +98,7 @@ def _insert_zeros(x, axis, stride):
 
 
 def _place(x, begins, sizes):
-    """x on a canvas of zeros from ``begins`` on; what lies outside is cut off. One pair for each axis."""
+    """x on a canvas of zeros, from index ``begins`` on; what lies outside is cut off. One entry for each axis."""
     shape = _shape(x)
     low = [max(0, -b) for b in begins]
     high = [min(n, size - b) for n, b, size in zip(shape, begins, sizes, strict=True)]
@@ -233,7 +233,7 @@ def _transposed(op, _, kernel, relevance):
 
 @_explicit("SpaceToBatchND")
 def _space_to_batch(_, x, block, paddings):
-    """As dilated convolutions begin: every second row and column (and so on) becomes a sample of its own."""
+    """As dilated convolutions begin: the rows and columns of each phase become a sample."""
     block, paddings = tf.get_static_value(block).tolist(), tf.get_static_value(paddings).tolist()
     samples, *lengths, channels = _shape(tf.pad(x, [[0, 0], *paddings, [0, 0]]))
     pieces = [n for length, b in zip(lengths, block, strict=True) for n in (length // b, b)]
@@ -252,9 +252,9 @@ def _batch_to_space(_, x, block, crops):
     split = tf.reshape(x, [*block, samples, *lengths, channels])
     order = [axes, *(axis for n in range(axes) for axis in (axes + 1 + n, n)), 2 * axes + 1]
     sizes = [length * b for length, b in zip(lengths, block, strict=True)]
-    whole = tf.reshape(tf.transpose(split, order), [samples, *sizes, channels])
+    joined = tf.reshape(tf.transpose(split, order), [samples, *sizes, channels])
     kept = [size - a - b for size, (a, b) in zip(sizes, crops, strict=True)]
-    return tf.slice(whole, [0, *(a for a, _ in crops), 0], [samples, *kept, channels])
+    return tf.slice(joined, [0, *(a for a, _ in crops), 0], [samples, *kept, channels])
 
 
 # -- the rest ---------------------------------------------------------------------------------------------------------
@@ -333,12 +333,12 @@ def _resizing(op, relevance, _):
     shape, (_, *outputs, _) = _shape(op.outputs[0]), _shape(relevance)
     resize = tf.raw_ops.ResizeBilinear if op.type == "ResizeBilinearGrad" else tf.raw_ops.ResizeNearestNeighbor
     options = {name: op.get_attr(name) for name in ("align_corners", "half_pixel_centers")}
-    with tf.Graph().as_default() as alone:
+    with tf.Graph().as_default() as graph:
         along_both = [
             resize(images=np.eye(n, dtype="float32")[None, :, None], size=[m, 1], **options)[0, :, 0]
             for n, m in zip(shape[1:3], outputs, strict=True)
         ]
-    with tf.compat.v1.Session(graph=alone) as session:
+    with tf.compat.v1.Session(graph=graph) as session:
         height, width = session.run(along_both)
     samples, channels = shape[0], shape[3]
     found = tf.transpose(relevance, (0, 3, 1, 2))

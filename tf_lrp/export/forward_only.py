@@ -1,4 +1,4 @@
-"""An explanation as a graph of forward operations alone, all lengths known, which other runtimes can read."""
+"""An explanation as a graph of forward operations only, with all lengths known, which other runtimes can read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An explanation as a graph of its own: what depends on the inputs, with everything else computed beforehand."""
+"""An explanation as a frozen graph: the operations that depend on the inputs, with everything else computed beforehand."""
 
 from __future__ import annotations
 
@@ -81,24 +81,24 @@ def _frontier(varying, ends):
 
 def _values(graph, varying, names):
     """The values of tensors that do not vary: name -> NumPy array."""
-    whole = graph.as_graph_def()
-    fixed = tf.compat.v1.GraphDef(library=whole.library, versions=whole.versions)
-    for node in whole.node:
+    complete = graph.as_graph_def()
+    fixed = tf.compat.v1.GraphDef(library=complete.library, versions=complete.versions)
+    for node in complete.node:
         if node.name not in varying:
             kept = fixed.node.add()
             kept.CopyFrom(node)
             kept.ClearField("input")
             # What had to wait for something that varies need not wait here.
             kept.input.extend(name for name in node.input if not name.startswith("^"))
-    with tf.Graph().as_default() as alone:
+    with tf.Graph().as_default() as constant_graph:
         tf.graph_util.import_graph_def(fixed, name="")
-    with tf.compat.v1.Session(graph=alone, config=_on_one_device()) as session:
+    with tf.compat.v1.Session(graph=constant_graph, config=_on_one_device()) as session:
         return session.run({name: name for name in names})
 
 
 def _assemble(graph, inputs, ends, varying, values, resources):
-    whole = graph.as_graph_def()
-    reduced = tf.compat.v1.GraphDef(library=whole.library, versions=whole.versions)
+    complete = graph.as_graph_def()
+    reduced = tf.compat.v1.GraphDef(library=complete.library, versions=complete.versions)
     renamed, constants = {}, {}
     for n, (name, value) in enumerate(sorted(values.items())):
         value = np.asarray(value)
@@ -112,7 +112,7 @@ def _assemble(graph, inputs, ends, varying, values, resources):
             node.op = "Placeholder"
             node.attr["shape"].shape.CopyFrom(tf.TensorShape(value.shape).as_proto())
             constants[renamed[name]] = value
-    for node in whole.node:
+    for node in complete.node:
         if node.name not in varying:
             continue
         kept = reduced.node.add()
@@ -131,7 +131,7 @@ def _assemble(graph, inputs, ends, varying, values, resources):
 
 
 def _on_one_device():
-    return tf.compat.v1.ConfigProto(device_count={"GPU": 0})  # kernels are mapped once: not worth their way there
+    return tf.compat.v1.ConfigProto(device_count={"GPU": 0})  # kernels are folded once: not worth the transfer to a GPU
 
 
 def run(frozen, tensors, constants):

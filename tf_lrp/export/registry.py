@@ -54,7 +54,7 @@ class ExportRequest:
         return ExportFunction(self.analyzer, selecting, self.layers, self.output, self.neuron_selection)
 
     def forward_graph(self) -> ForwardGraph:
-        """The explanation as a TensorFlow graph of forward operations alone, with all lengths known.
+        """The explanation as a TensorFlow graph of forward operations only, with all lengths known.
 
         Raises:
             ValueError: for lengths that are left open, and for models that look up strings or integers in tables.

@@ -1,4 +1,4 @@
-"""Models from files, those that Keras 2 wrote among them."""
+"""Models from files, including those written by Keras 2."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from typing import Any
 import h5py
 import keras
 
-#: Layers whose configuration in Keras 2 said which axis of their input is time.
+#: Layers whose Keras 2 configuration has the argument time_major.
 _RECURRENT = {"RNN", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D", "ConvLSTM3D"}
 _ENTRY = "config.json"
 
 
 def load_model(path) -> Any:
-    """A model from a file of Keras, .keras or .h5, without its optimizer.
+    """Loads a Keras model from a .keras or .h5 file, without its optimizer.
 
-    Keras 2 noted ``time_major`` for recurrent layers, and Keras 3 takes no such argument. Where it is false, as it nearly
-    always is, it says nothing and is left out.
+    Keras 2 saved the argument ``time_major`` of recurrent layers, which Keras 3 does not accept. Where it is false (the
+    default), it is removed.
 
     Args:
         path: of the file.
@@ -30,7 +30,7 @@ def load_model(path) -> Any:
         keras.Model.
 
     Raises:
-        ValueError: if a recurrent layer has ``time_major=True``; whatever else Keras raises for what it cannot load.
+        ValueError: if a recurrent layer has ``time_major=True``. Keras raises other exceptions for files that it cannot load.
     """
     path = Path(path)
     text = _configuration(path)
@@ -44,7 +44,7 @@ def load_model(path) -> Any:
 
 
 def is_archive(path):
-    """Whether a file is of a format in which Keras writes models: HDF5 or zip."""
+    """Whether a file has a format in which Keras saves models: HDF5 or zip."""
     return h5py.is_hdf5(path) or zipfile.is_zipfile(path)
 
 
@@ -73,7 +73,7 @@ def _write_configuration(path, text):
 
 
 def _without_time_major(entry):
-    """A configuration, or a part of one, without the argument."""
+    """A configuration, or a part of it, without the argument time_major."""
     if isinstance(entry, list):
         return [_without_time_major(part) for part in entry]
     if not isinstance(entry, dict):

@@ -1,7 +1,7 @@
-"""Arrays from .npz files that anyone may have written: what a file would fill memory with is known before it is read.
+"""Arrays from untrusted .npz files: the memory that a file would need is known before its arrays are read.
 
-A megabyte of a compressed file can hold a gigabyte of zeros. The directory of the file and the first bytes of each array say
-its name, shape and type; they are checked first. Pickled objects, which can run code, are never read.
+A megabyte of a compressed file can hold a gigabyte of zeros. The file's directory and the header of each array contain its
+name, shape and type, which are checked first. Pickled objects, which can run code, are never read.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ import numpy as np
 
 #: Without `max_bytes`, the arrays of a file may take this many bytes ...
 _ALWAYS = 1 << 30
-#: ... or so many times the size of the file, if that is more: weights compress to a half, maps of relevance to a tenth.
+#: ... or this many times the size of the file, if that is more: weights compress to a half, relevance maps to a tenth.
 _TIMES = 20
 
-#: What damaged or foreign files make zipfile and NumPy raise.
+#: Exceptions that zipfile and NumPy raise for damaged files and for other formats.
 _ERRORS = (
     ValueError, TypeError, KeyError, EOFError, OSError, SyntaxError, RuntimeError, NotImplementedError, OverflowError,
     zipfile.BadZipFile, zlib.error,
@@ -27,7 +27,7 @@ _ERRORS = (
 
 
 class Header(NamedTuple):
-    """What a file says about one of its arrays.
+    """Shape and type of an array in a file.
 
     Attributes:
         shape: tuple of int.
@@ -43,26 +43,26 @@ class Header(NamedTuple):
 
 
 def headers(path):
-    """Name -> `Header` of all arrays of a file, of which no array is read.
+    """Name -> `Header` of all arrays in a file, without reading the arrays.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no .npz file of plain arrays.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no .npz file of plain arrays.
     """
     return _opened(path, lambda archive: {name: header for name, (_, header) in _members(archive).items()})
 
 
 def load(path, names=None, *, max_bytes=None):
-    """Name -> array of a file.
+    """Reads arrays of a file: a dict name -> array.
 
     Args:
         path: the file.
-        names: those to read; all by default.
-        max_bytes: most that the arrays read may take in memory. By default 1 GiB, or 20 times the size of the file.
+        names: names of the arrays to read; all by default.
+        max_bytes: maximal size of these arrays in memory. By default 1 GiB, or 20 times the size of the file.
 
     Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: it is no .npz file of plain arrays, lacks a name, or its arrays would take more than ``max_bytes``.
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is no .npz file of plain arrays, lacks a name, or its arrays would take more than ``max_bytes``.
     """
 
     def read(archive):
@@ -103,24 +103,24 @@ def _opened(path, read):
 
 def _members(archive):
     """Name -> (entry of the directory, `Header`)."""
-    found = {}
+    members = {}
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
-        if name == info.filename or name in found:
-            raise ValueError(f"its entry {info.filename!r} is no array of a name of its own")
+        if name == info.filename or name in members:
+            raise ValueError(f"its entry {info.filename!r} is not an array with a unique name")
         with archive.open(info) as member:
             version = np.lib.format.read_magic(member)
             if version not in _READERS:
-                raise ValueError(f"the format of its array {name!r} is of the unknown version {version}")
+                raise ValueError(f"its array {name!r} has the unknown format version {version}")
             shape, _, dtype = _READERS[version](member)
             start = member.tell()
         if dtype.hasobject:
             raise ValueError(f"its array {name!r} holds pickled objects, which are refused, as they can run code")
         header = Header(shape, dtype)
         if start + header.nbytes != info.file_size:
-            raise ValueError(f"its array {name!r} is not as long as its shape {shape} says")
-        found[name] = info, header
-    return found
+            raise ValueError(f"the size of its array {name!r} does not match its shape {shape}")
+        members[name] = info, header
+    return members
 
 
 _READERS = {

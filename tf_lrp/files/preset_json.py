@@ -1,4 +1,4 @@
-"""Presets as JSON and back, and the rules that JSON can name: those of the library, and those that users register."""
+"""Presets to JSON and back, and the rules that JSON can contain: those of the library, and those that users register."""
 
 from __future__ import annotations
 
@@ -6,51 +6,34 @@ import json
 import reprlib
 from dataclasses import fields, is_dataclass
 
-from tf_lrp import rules as R
-from tf_lrp import select
+from tf_lrp import rules, select
 from tf_lrp.rules.stabilizer import Stabilizer
 
+#: Name -> class of the rules that JSON can contain.
 _RULES = {
-    c.__name__: c
-    for c in (
-        R.Epsilon,
-        R.ZRule,
-        R.ZPlus,
-        R.AlphaBeta,
-        R.Gamma,
-        R.WSquare,
-        R.Flat,
-        R.ZBox,
-        R.Sign,
-        R.Pass,
-        R.Unified,
-        R.WinnerTakesAll,
-        R.SignalTakesAll,
-        R.Uniform,
-        R.Taylor,
-        R.Stop,
-    )
+    name: rule
+    for name, rule in vars(rules).items()
+    if isinstance(rule, type) and issubclass(rule, rules.Rule) and rule is not rules.Rule
 }
 
-
-#: Characters of what there is to say about one entry.
+#: Maximal length of an error message about one entry.
 _LONGEST = 1000
 
 
 def register_rule(rule_class):
-    """Class decorator: a preset with this rule can be written as JSON, and read where the class is registered too.
+    """Class decorator: allows presets with this rule to be written as JSON, and read wherever the class is registered.
 
     Args:
-        rule_class: frozen dataclass, a subclass of `tf_lrp.rules.Rule`. Its fields are what JSON holds: numbers, words, bools,
-            None, a `Stabilizer`, and tuples of these (a list in JSON is read as a tuple).
+        rule_class: frozen dataclass, a subclass of `tf_lrp.rules.Rule`. Its fields are values that JSON can hold: numbers,
+            strings, bools, None, a `Stabilizer`, and tuples of these (a list in JSON is read as a tuple).
 
     Returns:
         ``rule_class``.
 
     Raises:
         TypeError: if it is no such class.
-        ValueError: if another rule has this name already. A class that is defined again, as in a notebook, takes the place of
-            its former self.
+        ValueError: if another rule already has this name. A class that is defined again, as in a notebook, replaces its
+            earlier definition.
 
     Example:
         >>> @tf_lrp.register_rule
@@ -59,15 +42,15 @@ def register_rule(rule_class):
         ...     def terms(self, nonnegative):
         ...         return (tf_lrp.rules.Term(((tf.abs, tf.abs),)),)
     """
-    is_rule = isinstance(rule_class, type) and issubclass(rule_class, R.Rule) and rule_class is not R.Rule
+    is_rule = isinstance(rule_class, type) and issubclass(rule_class, rules.Rule) and rule_class is not rules.Rule
     if not (is_rule and is_dataclass(rule_class)):
         raise TypeError(f"register_rule takes a class that is derived from tf_lrp.rules.Rule; got {rule_class!r}.")
     name = rule_class.__name__
     known = _RULES.get(name, rule_class)
     if _home(known) != _home(rule_class):
         raise ValueError(
-            f"There is a rule called {name!r} already, {'.'.join(_home(known))}, and JSON tells rules apart by their names: "
-            "give this class another one."
+            f"There is a rule called {name!r} already, {'.'.join(_home(known))}, and JSON identifies rules by their names: "
+            "give this class another name."
         )
     _RULES[name] = rule_class
     return rule_class
@@ -81,15 +64,15 @@ def _home(rule_class):
 
 
 def as_dict(preset):
-    """A preset as a JSON-ready dict, to be read by people; it may name rules that only its author knows."""
+    """A preset as a dict for JSON, to be read by people; it may contain rules that are not registered."""
     return {"name": preset.name, "rules": [{**select.to_dict(s), "rule": _rule_to_dict(r)} for s, r in preset.rules]}
 
 
 def write(preset):
-    """The JSON text of a preset that `read` makes the same preset of.
+    """A preset as JSON text, from which `read` returns the same preset.
 
     Raises:
-        ValueError: if there is none: a rule is not registered, or holds what JSON does not.
+        ValueError: if a rule is not registered, or has a field that JSON cannot hold.
     """
     for _, rule in preset.rules:
         if _RULES.get(type(rule).__name__) is not type(rule):
@@ -124,13 +107,13 @@ def _plain(value):
 
 
 def read(text):
-    """What a preset's JSON says: (list of (selector, rule), name).
+    """Reads the JSON of a preset: returns (list of (selector, rule), name).
 
     Args:
-        text: str, or bytes in UTF-8, perhaps from a stranger: whatever it holds, nothing but rules and selectors come of it.
+        text: str, or bytes in UTF-8. It may be untrusted: it can only create rules and selectors.
 
     Raises:
-        ValueError: for anything but a preset, saying what is wrong where.
+        ValueError: if it is not a preset; the message says what is wrong, and where.
     """
     try:
         data = _loaded(text)
@@ -193,7 +176,7 @@ def _rule_from_dict(data):
         return rule_class(**{k: _decoded(v) for k, v in data.items() if k != "class"})
     except RecursionError:
         raise
-    except Exception as error:  # a rule of a user's own may complain by anything
+    except Exception as error:  # a user's own rule may raise any exception
         reason = str(error) or type(error).__name__
         raise ValueError(f"The rule {data['class']} cannot be made of {_shown(data)}: {reason}") from error
 
@@ -203,7 +186,7 @@ def _shown(data):
 
 
 def _short(text):
-    """What an error says, which may quote more of the JSON than anyone wants to read."""
+    """An error message, cut to a readable length: it may quote a long JSON text."""
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 

@@ -1,4 +1,4 @@
-"""A graph as a keras.Model again, with a layer of one's choice in the place of each node."""
+"""Builds a keras.Model from a graph, with a given layer for each node."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tf_lrp.keras_compat.operations import Entries
 
 @dataclass(frozen=True, eq=False)
 class Built:
-    """What became of a graph.
+    """The model that was built from a graph.
 
     Attributes:
         model: the keras.Model.
         core: keras.Model of [*inputs, *entries] (a flat list) with the same outputs; the model itself without entries.
-        layers: the layer in the place of each node.
+        layers: the layer that replaced each node.
         taken, returned: for each node the tensors of the core that its layer takes, and those that it returns.
-        results: layer name -> the core's tensors for what this layer returns, one for each use.
+        results: layer name -> the core's tensors for this layer's output, one for each use.
         entries: position of an input of strings or integers -> the core's input that takes its relevance.
     """
 
@@ -39,19 +39,19 @@ class Built:
 def working_type(graph):
     """float64 if anything in the graph is, else float32.
 
-    One type for all: Keras gives inputs and the results of some functions the default type, not that of the layers.
+    There is one type for all, because Keras gives inputs and results of some functions the default type, not the layers'.
     """
     tensors = [*tree.flatten(graph.inputs), *(t for n in graph.nodes for t in n.outputs)]
     return "float64" if any(t.dtype == "float64" for t in tensors) else "float32"
 
 
 def build(graph, layer_at, dtype, name) -> Built:
-    """Replays a graph.
+    """Builds the model.
 
     Args:
         graph: `Graph`.
         layer_at: node position -> the layer that is called on the node's inputs, in their order.
-        dtype: type of the inputs but those that have `Entries`. (A token or an integer picture is explained by real numbers.)
+        dtype: type of all inputs except those that have `Entries`. (Relevance of integers is computed with real numbers.)
         name: of the model.
     """
     entries = entries_of(graph)
@@ -71,7 +71,7 @@ def build(graph, layer_at, dtype, name) -> Built:
         layers.append(layer_at(position))
         taken.append(tuple(current(node.inputs)))
         if isinstance(node.operation, Entries):
-            # An input of its own, so that relevance can be taken there.
+            # A separate input, at which the gradient can be taken.
             numbers.append(keras.Input(batch_shape=node.output.shape, dtype=dtype, name=node.name))
             returned.append((numbers[-1],))
         else:
@@ -83,7 +83,7 @@ def build(graph, layer_at, dtype, name) -> Built:
         described = zip(graph.nodes, layers, taken, strict=True)
         of_inputs = [layer(*x) for node, layer, x in described if isinstance(node.operation, Entries)]
         model = model_of(inputs, core([*flat, *of_inputs]), name)
-    kept = {layer: found for layer, found in current(graph.results).items() if all(map(is_connected, found))}
+    results = {name: uses for name, uses in current(graph.layer_outputs).items() if all(map(is_connected, uses))}
     positions = {n: id(t) for n, t in enumerate(tree.flatten(graph.inputs)) if id(t) in entries}
     relevant = {n: tensors[id(entries[raw])] for n, raw in positions.items()}
-    return Built(model, core, tuple(layers), tuple(taken), tuple(returned), kept, relevant)
+    return Built(model, core, tuple(layers), tuple(taken), tuple(returned), results, relevant)

@@ -1,4 +1,4 @@
-"""Named rewrites that leave the function of a graph unchanged and make its parts plain."""
+"""Named rewrites of a graph that do not change the function it computes."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from tf_lrp.operations.routing_table import is_identity
 
 
 def describe_affine(graph):
-    """Notes at each node which affine map it computes (before its activation), if it is one.
+    """Adds to each node the affine map that it computes (before its activation), if it computes one.
 
-    A sum with noise merges nothing: as x + number, it is the same quantity in other units.
+    x + noise is no sum of branches: like x + number, it is x in other units.
     """
     constant = noise(graph)
 
@@ -36,7 +36,7 @@ def describe_affine(graph):
 
 def split_activation(graph):
     """f(W x + b) becomes two nodes: W x + b, which keeps the name, and f."""
-    nodes, results, names = [], dict(graph.results), graph.names()
+    nodes, results, names = [], dict(graph.layer_outputs), graph.names()
     for node in graph.nodes:
         activation = node.affine and node.affine.activation
         if activation in (None, keras.activations.linear):
@@ -48,12 +48,12 @@ def split_activation(graph):
             activation = keras.layers.Activation(activation, name=part["name"], dtype=node.operation.dtype_policy)
         nodes.append(replace(node, outputs=(preactivation,)))
         nodes.append(replace(node, operation=activation, args=(preactivation,), kwargs={}, affine=None, **part))
-    return replace(graph, nodes=tuple(nodes), results=results)
+    return replace(graph, nodes=tuple(nodes), layer_outputs=results)
 
 
 def split_separable(graph):
     """A separable convolution becomes its depthwise and its pointwise step; the latter keeps the name."""
-    nodes, results, names = [], dict(graph.results), graph.names()
+    nodes, results, names = [], dict(graph.layer_outputs), graph.names()
     for node in graph.nodes:
         if not isinstance(node.operation, (keras.layers.SeparableConv1D, keras.layers.SeparableConv2D)):
             nodes.append(node)
@@ -63,39 +63,39 @@ def split_separable(graph):
         part = _part(graph, node, "depthwise", names, results, between)
         nodes.append(replace(node, affine=depthwise, outputs=(between,), **part))
         nodes.append(replace(node, affine=pointwise, args=(between,), kwargs={}))
-    return replace(graph, nodes=tuple(nodes), results=results)
+    return replace(graph, nodes=tuple(nodes), layer_outputs=results)
 
 
 def _part(graph, node, step, names, results, output):
-    """Name and place of a step of a layer: "s_depthwise", and "s_depthwise.2" where the layer "s" is used again.
+    """Name and path of a step of a layer: "s_depthwise", and "s_depthwise.2" where the layer "s" is used again.
 
     Args:
         graph: `Graph`.
         node: of the layer.
-        step: what it does.
-        names: of all nodes so far; the new one is added.
-        results: layer name -> outputs; the step's are added.
+        step: name of the step.
+        names: the names of all nodes so far; the new name is added.
+        results: `Graph.layer_outputs` of the new graph; the outputs of the step are added.
         output: KerasTensor of the step.
 
     Returns:
         Fields of the `Node`.
     """
-    layer = next((name for name, made in graph.results.items() if any(t is node.output for t in made)), node.name)
-    of_layer = f"{layer}_{step}"
-    while of_layer in graph.results:
-        of_layer += "_"
-    name = unique_name(of_layer, names)
+    layer = next((name for name, made in graph.layer_outputs.items() if any(t is node.output for t in made)), node.name)
+    part_name = f"{layer}_{step}"
+    while part_name in graph.layer_outputs:
+        part_name += "_"
+    name = unique_name(part_name, names)
     names.add(name)
-    results.setdefault(of_layer, []).append(output)
-    return {"name": name, "path": (*node.path, f"{node.path[-1]}_{step}"), "whole": node.whole or node.name}
+    results.setdefault(part_name, []).append(output)
+    return {"name": name, "path": (*node.path, f"{node.path[-1]}_{step}"), "split_from": node.split_from or node.name}
 
 
 def fold_batchnorm(graph):
     """Merges each batch normalization into the linear layer before it, or else into the one after it.
 
-    Only where that is exact: the layer before must feed nothing but the normalization, and the layer after must be the
-    only one to take what it returns; both must see the normalization's axis as their channels. Layers between that do
-    nothing at inference do not matter.
+    Only where that is exact: the normalization must be the only consumer of the layer before, or the layer after must be the
+    only consumer of the normalization, and the axis of the normalization must be the layer's channels. Layers between them
+    that do nothing at inference are skipped.
     """
     for node in graph.nodes:
         if isinstance(node.affine, BatchNormalization):
@@ -121,7 +121,7 @@ def _fold(graph, name):
     if before is not None and on_channels(before) and taken_once(before.output) and taken_once(x):
         merged = replace(before, affine=NormalizedOutput(before.affine, node.affine))
         nodes = tuple(merged if n is before else n for n in graph.nodes if n is not node)
-        # What the normalization returned is now what the merged layer returns.
+        # The merged layer returns what the normalization returned.
         return graph.replaced({id(node.output): x}, nodes=nodes)
     after, passed = node, taken_once(node.output)
     while passed and (after is node or is_identity(after.operation)):
@@ -129,7 +129,7 @@ def _fold(graph, name):
         passed = taken_once(after.output) or not is_identity(after.operation)
     if passed and on_channels(after):
         merged = replace(after, affine=NormalizedInput(after.affine, node.affine))
-        # What arrives through the normalization is what the merged layer hands to its input.
+        # Relevance at the normalization's output is what the merged layer passes to its input.
         name = unique_name(f"{node.name}_output", graph.names())
         left = {id(after): merged, id(node): placeholder(node.path, name, x, node.output)}
         return without_idle_placeholders(replace(graph, nodes=tuple(left.get(id(n), n) for n in graph.nodes)))

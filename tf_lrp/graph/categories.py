@@ -1,7 +1,8 @@
-"""Inputs of strings, and of integers that are looked up: they are read as they are, and have numbers beside them for relevance.
+"""Inputs of strings, and of integers that are looked up: they keep their type, and numbers beside them take the relevance.
 
-A string has no derivative, and an integer beyond 2^24 is no float32. So each such input x gets a node `Entries`, a number for
-each of its entries, to which the layers that look x up hand relevance. What only moves x around moves its entries likewise.
+A string has no derivative, and not every integer beyond 2^24 is a float32. So each such input x gets a node `Entries`, with a
+number for each entry of x. Layers that look x up pass its relevance to these numbers. Operations that only move x also move
+its `Entries`.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from tf_lrp.twins.categories import CATEGORY_LAYERS
 
 def with_entries(graph):
     """The graph with `Entries` for the inputs that need them."""
-    as_they_are = _taken_as_they_are(graph)
+    looked_up = _looked_up(graph)
     made = _strings_made_of_inputs(graph)
-    if not as_they_are and not made:
+    if not looked_up and not made:
         return graph
     names = Counter([node.name for node in graph.nodes] + [t.name for t in tree.flatten(graph.inputs)])
     entries, nodes = {}, []
@@ -39,12 +40,12 @@ def with_entries(graph):
         return tree.map_structure(lambda t: t if getattr(t, "dtype", None) in but else entries.get(id(t), t), structure)
 
     for x in tree.flatten(graph.inputs):
-        if id(x) in as_they_are:
+        if id(x) in looked_up:
             entries[id(x)], name = entries_like(x), named(x.name)
             nodes.append(Node(Entries(), (x,), {}, (entries[id(x)],), (name,), name=name))
     for node in graph.nodes:
-        own = [entries[id(t)] for t in node.inputs if id(t) in as_they_are]
-        if any(id(t) in as_they_are for t in node.outputs):
+        own = [entries[id(t)] for t in node.inputs if id(t) in looked_up]
+        if any(id(t) in looked_up for t in node.outputs):
             nodes.append(node)
             moved, name = tuple(entries_like(t) for t in node.outputs), named(node.name)
             args, kwargs = swapped((node.args, node.kwargs))
@@ -56,7 +57,7 @@ def with_entries(graph):
             _check_strings(node, made)
             args, kwargs = swapped((node.args, node.kwargs), but=("string",))
             nodes.append(replace(node, args=args, kwargs=kwargs))
-    return replace(graph, nodes=tuple(nodes), results=swapped(graph.results))
+    return replace(graph, nodes=tuple(nodes), layer_outputs=swapped(graph.layer_outputs))
 
 
 def entries_of(graph):
@@ -65,12 +66,12 @@ def entries_of(graph):
 
 
 def values_of(node):
-    """The tensors that a node takes, without `Entries`."""
+    """The inputs of a node, without `Entries`."""
     return node.inputs[node.operation.count :] if isinstance(node.operation, WithEntries) else node.inputs
 
 
 def _strings_made_of_inputs(graph):
-    """ids of the strings that depend on the model's inputs by more than a yes or no."""
+    """ids of the strings that depend on the model's inputs other than through comparisons."""
     depends = {id(t) for t in tree.flatten(graph.inputs)}
     for node in graph.nodes:
         if any(id(t) in depends for t in node.inputs) and not indicates(node.operation):
@@ -80,18 +81,18 @@ def _strings_made_of_inputs(graph):
 
 
 def _check_strings(node, made):
-    """Refuses what changes strings, or looks up strings that were changed."""
+    """Raises for operations that change strings, or look up strings that were changed."""
     if indicates(node.operation) or not any(id(t) in made for t in node.inputs):
         return
     raise UnsupportedLayerError(
-        f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) changes strings, and no relevance "
-        "can be told of that: inside a model, strings can be moved around and looked up (StringLookup, TextVectorization, "
-        "Hashing, HashedCrossing). Change them before the model, or by TextVectorization(standardize=...)."
+        f"{node.name!r} of class {type(node.operation).__name__} (at {'/'.join(node.path)}) changes strings, for "
+        "which there is no relevance rule: inside a model, strings can be moved and looked up (StringLookup, "
+        "TextVectorization, Hashing, HashedCrossing). Change them before the model, or by TextVectorization(standardize=...)."
     )
 
 
-def _taken_as_they_are(graph):
-    """ids of the inputs, and of what was only moved, that are strings or that layers of categories take."""
+def _looked_up(graph):
+    """ids of the inputs that are strings or that layers of categories look up, and of what only moves their values."""
     inputs = [t for t in tree.flatten(graph.inputs) if t.dtype == "string" or "int" in t.dtype]
     movable = {id(t): t for t in inputs}
     for node in graph.nodes:

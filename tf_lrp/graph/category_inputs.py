@@ -1,4 +1,4 @@
-"""The inputs of a twin that are no numbers: what takes their relevance, and which of their values exist."""
+"""The inputs of a twin that are strings or categories: where their relevance goes, and which values are allowed."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tf_lrp.twins.categories import CATEGORY_LAYERS
 
 @dataclass(frozen=True)
 class _LookUp:
-    """A layer that looks values up and does not take all.
+    """A layer that looks up values, and does not accept all of them.
 
     Attributes:
         name: of the layer.
-        tensor: of the core, what it looks up.
-        input_name: of the model's input that it comes from.
-        takes: array of values -> bool array, whether the layer takes them.
-        allowed: which it takes, in words.
+        tensor: the tensor of the core that it looks up.
+        input_name: name of the model's input that the tensor comes from.
+        takes: array of values -> bool array, whether the layer accepts them.
+        allowed: description of the accepted values.
     """
 
     name: str
@@ -43,13 +43,13 @@ class CategoryInputs:
 
     Args:
         graph: `Graph`.
-        built: what became of it, `Built`.
+        built: the `Built` of this graph.
 
     Attributes:
         core: keras.Model of [*inputs, *entries], or None.
         entries: position of an input -> the core's input that takes its relevance.
         uncompiled: names of the layers that XLA does not compile.
-        tables: in which layers look up strings and integers.
+        tables: the hash tables in which layers look up strings and integers.
     """
 
     def __init__(self, graph=None, built=None):
@@ -62,10 +62,10 @@ class CategoryInputs:
         self._reader = None
 
     def bind(self, probe, inputs):
-        """A probe as a function of numbers alone.
+        """A model as a function of its numeric inputs alone.
 
         Args:
-            probe: keras.Model that takes what the core takes.
+            probe: keras.Model with the inputs of the core.
             inputs: flat list of tensors.
 
         Returns:
@@ -77,7 +77,7 @@ class CategoryInputs:
         return _Bound(probe, inputs, tuple(self.entries)), numbers
 
     def refuse(self, why):
-        """Refuses inputs that are no numbers, for methods that change them as numbers."""
+        """Raises for inputs that are not numbers, for methods that change inputs numerically."""
         if self.entries:
             names = ", ".join(repr(self._inputs[n].name) for n in self.entries)
             raise ValueError(
@@ -86,7 +86,7 @@ class CategoryInputs:
             )
 
     def check_compiled(self, jit_compile):
-        """Refuses to compile layers that XLA cannot."""
+        """Raises if layers are to be compiled that XLA does not support."""
         if jit_compile is True and self.uncompiled:
             raise ValueError(
                 f"XLA does not compile {', '.join(map(repr, self.uncompiled))}: strings and integers are looked up there. "
@@ -94,13 +94,13 @@ class CategoryInputs:
             )
 
     def check(self, arrays):
-        """Refuses tokens that a layer does not know.
+        """Raises for tokens that a layer does not know.
 
         Args:
             arrays: the model's inputs, a flat list.
 
         Raises:
-            ValueError: saying which input, value and place, and what is allowed.
+            ValueError: with the input, the value, its position and the allowed values.
         """
         at = {id(t): array for t, array in zip(self._inputs, arrays, strict=True)} if self._lookups else {}
         others = [k for k in self._lookups if id(k.tensor) not in at]
@@ -108,14 +108,14 @@ class CategoryInputs:
             if self._reader is None:
                 self._reader = model_of(self.core.inputs, [k.tensor for k in others])
             run, numbers = self.bind(self._reader, [tf.constant(a) for a in arrays])
-            found = tree.flatten(run(numbers, training=False))
-            at |= {id(k.tensor): np.asarray(values) for k, values in zip(others, found, strict=True)}
+            looked_up_values = tree.flatten(run(numbers, training=False))
+            at |= {id(k.tensor): np.asarray(values) for k, values in zip(others, looked_up_values, strict=True)}
         for lookup in self._lookups:
             _check_values(lookup, at[id(lookup.tensor)])
 
 
 class _Bound:
-    """A model whose strings and categories are given, as a function of the other inputs and of their entries."""
+    """A model with fixed strings and categories, as a function of the other inputs and of the `Entries`."""
 
     def __init__(self, probe, inputs, positions):
         self.probe, self.inputs, self.positions, self.outputs = probe, inputs, positions, probe.outputs
@@ -128,24 +128,24 @@ class _Bound:
 def _lookups(graph, built):
     producers = graph.producers()
     names = {id(t): t.name for t in tree.flatten(graph.inputs)}
-    found = []
+    lookups = []
     for node, taken in zip(graph.nodes, built.taken, strict=True):
         layer = layer_of(node.operation)
         if isinstance(layer, layers.Embedding) and node.affine is None and not node.kwargs.get("reverse"):
-            takes, allowed = _whole_numbers(layer.input_dim), f"whole numbers from 0 to {layer.input_dim - 1}"
+            takes, allowed = _integers(layer.input_dim), f"integers from 0 to {layer.input_dim - 1}"
         elif isinstance(layer, layers.CategoryEncoding) and layer.output_mode != "one_hot":
-            takes, allowed = _whole_numbers(np.inf), "whole numbers from 0"  # it leaves out those beyond its last category
+            takes, allowed = _integers(np.inf), "integers from 0"  # it leaves out those beyond its last category
         elif isinstance(layer, (layers.IntegerLookup, layers.StringLookup)) and not layer.num_oov_indices and not layer.invert:
             takes, allowed = (
                 functools.partial(preprocessing.in_vocabulary, layer),
-                "what is in its vocabulary (num_oov_indices=0)",
+                "values in its vocabulary (num_oov_indices=0)",
             )
         else:
             continue
         source = None if _fits(producers.get(id(values_of(node)[0])), layer) else _source(values_of(node)[0], producers, names)
         if source is not None:
-            found.append(_LookUp(node.name, taken[-len(values_of(node))], source, takes, allowed))
-    return found
+            lookups.append(_LookUp(node.name, taken[-len(values_of(node))], source, takes, allowed))
+    return lookups
 
 
 def _fits(producer, layer):
@@ -155,12 +155,12 @@ def _fits(producer, layer):
     return makes_codes and preprocessing.number_of_categories(before) <= layer.input_dim
 
 
-def _whole_numbers(end):
+def _integers(end):
     return lambda values: (values >= 0) & (values < end) & (values == np.floor(values))
 
 
 def _source(tensor, producers, names):
-    """Name of the model's input that a tensor comes from by moving values around, or None."""
+    """Name of the model's input whose values a tensor contains, moved or looked up; or None."""
     while (node := producers.get(id(tensor))) is not None:
         moves = moves_entries(node.operation) or isinstance(node.operation, Entries)
         looks_up = isinstance(layer_of(node.operation), CATEGORY_LAYERS)
@@ -173,15 +173,15 @@ def _source(tensor, producers, names):
 
 def looked_up(graph):
     """Pairs (name of an input, name of the layer that looks it up) of a graph."""
-    producers, names, found = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
+    producers, names, pairs = graph.producers(), {id(t): t.name for t in tree.flatten(graph.inputs)}, []
     for node in graph.nodes:
         tokens = isinstance(
             layer_of(node.operation), (layers.Embedding, *CATEGORY_LAYERS, *keras_classes.operation_classes("OneHot", "Take"))
         )
         taken = node.inputs[-1:] if isinstance(node.operation, keras_classes.operation_classes("Take")) else values_of(node)
         sources = [_source(t, producers, names) for t in taken] if tokens else []
-        found += [(source, node.name) for source in sources if source is not None]
-    return list(dict.fromkeys(found))
+        pairs += [(source, node.name) for source in sources if source is not None]
+    return list(dict.fromkeys(pairs))
 
 
 def _check_values(lookup, values):
@@ -193,9 +193,9 @@ def _check_values(lookup, values):
     shown = repr(value) if isinstance(value, str) else f"{value:.7g}"
     others = f" ({bad.sum()} such values in all)" if bad.sum() > 1 else ""
     raise ValueError(
-        f"The input {lookup.input_name!r} hands {shown} to {lookup.name!r} at {place}{others}, which takes {lookup.allowed}."
+        f"The input {lookup.input_name!r} passes {shown} to {lookup.name!r} at {place}{others}, which accepts {lookup.allowed}."
     )
 
 
-#: Of a model whose inputs are numbers.
+#: For models whose inputs are all numbers.
 NO_CATEGORIES = CategoryInputs()

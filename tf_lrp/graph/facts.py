@@ -21,10 +21,8 @@ class Facts:
         name: unique name of the node, the layer's own where that is unique.
         path: dotted names of the models it lies in and its own.
         layer_class: class name of the layer or operation.
-        kinds: what it is: "conv", "dense", "depthwise", "conv_transpose", "pooling", "max_pooling", "average_pooling",
-            "global_pooling", "merge", "add", "subtract", "average", "maximum", "minimum", "activation",
-            "normalization", "batch_normalization", "rescaling", "resampling", "transform", "product", "matmul", "attention",
-            "softmax", "recurrent", "embedding", "structural", "weights" (has weights that a rule must be chosen for).
+        kinds: what it is, words from `tf_lrp.select.KINDS`, such as "conv", "max_pooling" or "product"; "weights" is among
+            them if it has weights, so that a preset must choose its rule.
         index: position among the layers with weights, from the input, 0-based; None for the others.
         num_weighted: number of layers with weights in the graph.
         upstream: kind -> the largest number of layers of that kind on a path from an input to this node.
@@ -95,12 +93,12 @@ def infer_facts(graph):
 
 def _place(node):
     """Names of the models that contain a node, and its own."""
-    return (*node.path[:-2], node.path[-1]) if node.whole else node.path
+    return (*node.path[:-2], node.path[-1]) if node.split_from else node.path
 
 
 def _layers(node):
     dotted = [".".join(node.path[: n + 1]) for n in range(len(node.path))]
-    return (*dotted, node.whole or node.name, *node.path)
+    return (*dotted, node.split_from or node.name, *node.path)
 
 
 def twin_class_at(node, input_depends):

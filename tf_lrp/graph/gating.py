@@ -1,4 +1,4 @@
-"""Where relevance can go at all: what depends on the inputs, and which factor of a product is its signal."""
+"""Signals and gates: which tensors depend on the model's inputs, and which factor of a product is its signal."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tf_lrp.operations.routing_table import CASTS, is_identity, routing_of
 from tf_lrp.twins import twin_class_of
 from tf_lrp.twins.products import ArithmeticTwin, MatmulTwin, ProductTwin, QuotientTwin
 
-#: Types whose values say which or whether, and never how much.
+#: Types whose values are no amounts, so that there is nothing to attribute.
 _WITHOUT_SIZE = ("bool", "string")
 
 
@@ -143,7 +143,7 @@ class _Factors:
         return _is_a(node, QuotientTwin) and id(dividend) not in self.dependent
 
     def _root(self, tensor):
-        """id of the tensor behind arithmetic with constants and what does nothing at inference."""
+        """id of the tensor that a tensor is computed from by arithmetic with constants alone."""
         while (node := self.producers.get(id(tensor))) is not None:
             inputs = self._dependent(node.inputs)
             units = is_identity(node.operation) or _is_a(node, ArithmeticTwin) or isinstance(node.operation, CASTS)

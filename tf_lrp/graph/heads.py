@@ -1,13 +1,13 @@
-"""Softmax and sigmoid at the outputs: explanations are of scores, so they are left out, through all that only moves values.
+"""Softmax and sigmoid at the outputs, the heads: scores (logits) are explained, so heads are removed.
 
-An element-wise head gives way to everything that moves values, sigmoid(z)[i] = sigmoid(z[i]); a softmax to what keeps its
-classes side by side.
+Heads are also removed where layers follow that only move values. Sigmoid commutes with all of these, as
+sigmoid(z)[i] = sigmoid(z[i]); softmax with those that keep its classes along one axis.
 """
 
 from __future__ import annotations
 
+import inspect
 import logging
-import sys
 import warnings
 from dataclasses import replace
 
@@ -24,20 +24,20 @@ from tf_lrp.twins import twin_class_of
 
 logger = logging.getLogger("tf_lrp")
 
-#: Below an output there may be: nothing of the kind, probabilities in whose place scores can stand, or others.
+#: An output is computed from no probabilities, from probabilities that scores can replace, or from others.
 _NONE, _SCORES, _PROBABILITIES = "none", "scores", "probabilities"
 
 
 def strip_softmax(graph):
-    """Leaves out softmax and sigmoid at the outputs, so that scores (logits) are explained instead of probabilities.
+    """Removes softmax and sigmoid at the outputs, so that scores (logits) are explained instead of probabilities.
 
-    Also where layers follow that only move values: reshaping, slicing, transposing, casting, copying, what acts in training
-    alone, concatenation of several heads; behind a sigmoid also the largest of some values. A softmax gives way where the
-    entries of one of its distributions still lie along one axis. Where one probability of an output cannot give way, as in
-    [p, 1 - p] or behind padding, all of that output stay: their sizes are compared.
+    This includes heads that are followed by layers which only move values: reshaping, slicing, transposing, casting, copying,
+    layers that act in training only, concatenation of several heads; after a sigmoid also maxima and minima. A softmax is
+    removed if the entries of each distribution still lie along one axis. If one probability of an output cannot be replaced,
+    as in [p, 1 - p] or after padding, the output keeps all its probabilities, because their sizes are compared.
 
-    A head that something inside the model takes too stays there. What the layer returns, for those who ask for the relevance
-    there, is then its scores.
+    A head that is also used inside the model stays there. The output of its layer, where relevance at the layer is asked for,
+    then is the scores.
     """
     outputs = _Outputs(graph)
     stripped = [t for t in tree.flatten(graph.outputs) if outputs.below(t) == _SCORES]
@@ -47,17 +47,17 @@ def strip_softmax(graph):
 
 
 def heads_of(graph):
-    """The nodes that `strip_softmax` would leave out."""
+    """The nodes that `strip_softmax` would remove."""
     outputs = _Outputs(graph)
-    found = {}
+    heads = {}
     for tensor in tree.flatten(graph.outputs):
         if outputs.below(tensor) == _SCORES:
-            found.update((id(node), node) for node in outputs.heads_below(tensor))
-    return list(found.values())
+            heads.update((id(node), node) for node in outputs.heads_below(tensor))
+    return list(heads.values())
 
 
 def warn_of_probabilities(graph):
-    """Gives a warning if an output of a graph without heads is still computed from probabilities.
+    """Warns if an output is still computed from probabilities after `strip_softmax`.
 
     Args:
         graph: what `strip_softmax` returned.
@@ -70,8 +70,8 @@ def warn_of_probabilities(graph):
     name = repr(before.path[-1]) if before is not None else "..."
     warnings.warn(
         f"A probability is explained, not a score: the output is computed from what {head.name!r} ({function}) "
-        "returns, by steps from which it cannot be left out. A probability is positive also where the score speaks against the "
-        "class: the map then has the opposite sign. To explain scores, explain a model that ends before it, such as "
+        "returns, by steps from which it cannot be removed. A probability is positive even if the score is negative, evidence "
+        "against the class: the map then has the opposite sign. To explain scores, use a model that ends before it, such as "
         f"keras.Model(model.inputs, model.get_layer({name}).output). (strip_softmax=False explains the model as it is, without "
         "this warning.)",
         UserWarning,
@@ -80,19 +80,19 @@ def warn_of_probabilities(graph):
 
 
 class _Outputs:
-    """What lies between the outputs of a graph and the last layers with weights below them."""
+    """The operations between the outputs of a graph and the last layers with weights before them."""
 
     def __init__(self, graph):
-        self.producers, self.found = graph.producers(), dependent_tensors(graph)
-        self.without = set()  # ids of tensors below which there is no head
-        self.blamed = None  # the head whose probabilities were found last
+        self.producers, self.dependent = graph.producers(), dependent_tensors(graph)
+        self.without = set()  # ids of tensors that are not computed from a head
+        self.blamed = None  # the last head whose probabilities could not be replaced
 
     def below(self, tensor, path=()):
-        """_NONE, _SCORES or _PROBABILITIES.
+        """What a tensor is computed from: _NONE, _SCORES or _PROBABILITIES.
 
         Args:
             tensor: KerasTensor.
-            path: the nodes that its values go through on their way to the output, in that order.
+            path: the nodes between the tensor and the output, in that order.
         """
         node = self.producers.get(id(tensor))
         if node is None or id(tensor) in self.without:
@@ -104,14 +104,14 @@ class _Outputs:
 
     def _at(self, node, path):
         if is_head(node):
-            gives_way = not activation_of(node.operation).along_axis or _survives(node, path)
-            if not gives_way:
-                self.blamed = node
-            return _SCORES if gives_way else _PROBABILITIES
+            if not activation_of(node.operation).along_axis or _keeps_classes(node, path):
+                return _SCORES
+            self.blamed = node
+            return _PROBABILITIES
         if routing.rearranges(node) or routing.picks(node):
-            found = {self.below(t, (node, *path)) for t in routing.carried(node, self.found)}
-            if _PROBABILITIES in found or _SCORES not in found:
-                return _PROBABILITIES if _PROBABILITIES in found else _NONE
+            answers = {self.below(t, (node, *path)) for t in routing.carried(node, self.dependent)}
+            if _PROBABILITIES in answers or _SCORES not in answers:
+                return _PROBABILITIES if _PROBABILITIES in answers else _NONE
             if self._commutes(node):
                 return _SCORES
         head = self.probabilities_in(node.output)
@@ -119,9 +119,9 @@ class _Outputs:
         return _NONE if head is None else _PROBABILITIES
 
     def _commutes(self, node):
-        if not routing.keeps_to_its_inputs(node, self.found):
+        if not routing.keeps_to_its_inputs(node, self.dependent):
             return False
-        # The larger of a score and something else means nothing.
+        # A maximum over scores and other quantities would have no meaning.
         return routing.rearranges(node) or all(self.below(t) == _SCORES for t in node.inputs)
 
     def heads_below(self, tensor):
@@ -130,16 +130,16 @@ class _Outputs:
             return []
         if is_head(node):
             return [node]
-        return [head for t in routing.carried(node, self.found) for head in self.heads_below(t)] if _moves(node) else []
+        return [head for t in routing.carried(node, self.dependent) for head in self.heads_below(t)] if _moves(node) else []
 
     def probabilities_in(self, tensor):
-        """A head from whose probabilities a tensor is computed without any weights, or None.
+        """A head from whose probabilities alone a tensor is computed without any weights, or None.
 
-        A product with something else is no probability: there the head is a gate, or a weight of attention. Nor is a sum of
-        probabilities times numbers, an expected value.
+        A product with another quantity is no probability: there the head is a gate or an attention weight. A sum of
+        probabilities times numbers is an expected value, and no probability either.
         """
         node = self.producers.get(id(tensor))
-        if node is None or id(tensor) not in self.found:
+        if node is None or id(tensor) not in self.dependent:
             return None
         if is_head(node):
             return node
@@ -148,23 +148,23 @@ class _Outputs:
             return None
         if any(np.size(c) > 1 for c in _operands(node)) or (kinds & {"add"} and self._weighs(node)):
             return None
-        heads = [self.probabilities_in(t) for t in routing.carried(node, self.found) if not self._is_mask(t)]
+        heads = [self.probabilities_in(t) for t in routing.carried(node, self.dependent) if not self._is_mask(t)]
         return heads[0] if heads and None not in heads else None
 
     def _is_mask(self, tensor):
-        """Whether a tensor holds integers of an input, as they are."""
+        """Whether a tensor holds integers of an input, unchanged."""
         while (node := self.producers.get(id(tensor))) is not None and routing.rearranges(node):
-            tensor = next(iter(routing.carried(node, self.found)), node.inputs[0])
+            tensor = next(iter(routing.carried(node, self.dependent)), node.inputs[0])
         return node is None and "int" in tensor.dtype
 
     def _weighs(self, node):
-        """Whether a sum is one of products with several numbers."""
+        """Whether a node is a sum of products with several numbers."""
         below = self.producers.get(id(node.inputs[0]))
         return len(node.inputs) == 1 and below is not None and any(np.size(c) > 1 for c in _operands(below))
 
 
 def _is_arithmetic(node):
-    """Whether a node computes one probability from others, or something as close to them: no weights, no other quantity."""
+    """Whether a node computes with its inputs alone, without weights or other quantities."""
     computing = twin_class_of(node.operation) if node.affine is None else node.affine
     return is_identity(node.operation) or (computing is not None and computing.is_arithmetic)
 
@@ -187,19 +187,19 @@ def _operands(node):
 
 
 def _without(graph, outputs, stripped):
-    """The graph in which scores stand in the place of probabilities at some outputs.
+    """The graph with scores instead of probabilities at the given outputs.
 
     Args:
         graph: `Graph`.
         outputs: its `_Outputs`.
         stripped: ids of those outputs.
     """
-    wanted = set(stripped)  # ids of the tensors to which there are scores
+    wanted = set(stripped)  # ids of the tensors that need a counterpart made of scores
     for node in reversed(graph.nodes):
         if any(id(t) in wanted for t in node.outputs):
-            below = node.inputs if is_head(node) else routing.carried(node, outputs.found)
+            below = node.inputs if is_head(node) else routing.carried(node, outputs.dependent)
             wanted.update(id(t) for t in below if outputs.below(t) != _NONE)
-    scores = {}  # id of a tensor -> what stands in its place
+    scores = {}  # id of a tensor -> its counterpart
     nodes, again, taken = [], [], graph.names()
 
     def current(structure):
@@ -210,13 +210,11 @@ def _without(graph, outputs, stripped):
             nodes.append(node)
             continue
         if is_head(node):
-            logger.debug(
-                "Explaining the logits: %r (%s) at the output is left out.", node.name, activation_name(node.operation)
-            )
+            logger.debug("Explaining the logits: %r (%s) at the output is removed.", node.name, activation_name(node.operation))
             x = node.inputs[0]  # a mask may be another
             name = unique_name(f"{node.name}_output", taken)
             stand_in = placeholder(node.path, name, current(x), like(current(x)))
-            # Should something inside take the probabilities as well, their relevance too arrives through this layer.
+            # If the probabilities are used inside the model too, their relevance also arrives through this layer.
             kept = replace(node, args=(stand_in.output, *node.args[1:])) if node.args and id(x) not in scores else node
             nodes += [stand_in, kept]
         else:
@@ -229,24 +227,24 @@ def _without(graph, outputs, stripped):
         taken.add(name)
         scores.update((id(old), new) for old, new in zip(node.outputs, stand_in.outputs, strict=False))
     returned = tree.map_structure(lambda t: scores[id(t)] if id(t) in stripped else t, graph.outputs)
-    results = {name: [scores.get(id(t), t) for t in tensors] for name, tensors in graph.results.items()}
-    found = pruned(replace(graph, nodes=tuple(nodes), outputs=returned, results=results))
-    left = {id(node) for node in found.nodes}
-    # What moves scores only now keeps its name.
-    names = {new.name: old.name for old, new in again if id(old) not in left}
-    found = replace(found, nodes=tuple(replace(n, name=names.get(n.name, n.name)) for n in found.nodes))
-    return without_idle_placeholders(found)
+    results = {name: [scores.get(id(t), t) for t in tensors] for name, tensors in graph.layer_outputs.items()}
+    result = pruned(replace(graph, nodes=tuple(nodes), outputs=returned, layer_outputs=results))
+    kept = {id(node) for node in result.nodes}
+    # A node whose original was pruned takes over its name.
+    names = {new.name: old.name for old, new in again if id(old) not in kept}
+    renamed = tuple(replace(n, name=names.get(n.name, n.name)) for n in result.nodes)
+    return without_idle_placeholders(replace(result, nodes=renamed))
 
 
-# -- where a softmax's classes go -----------------------------------------------------------------------------------------
+# -- the axis of a softmax's classes -----------------------------------------------------------------------------------------
 
 
-def _survives(node, path):
-    """Whether a softmax's distributions still lie along one axis at the output, whole or in part.
+def _keeps_classes(node, path):
+    """Whether the entries of each of a softmax's distributions, or part of them, lie along one axis of the output.
 
     Args:
-        node: of the softmax.
-        path: the nodes that its result goes through, in order.
+        node: the softmax.
+        path: the nodes between it and the output, in order.
     """
     axis = getattr(node.operation, "axis", -1)
     shape = node.output.shape
@@ -265,8 +263,8 @@ def _survives(node, path):
 
 
 def _level_of_caller():
-    """The ``stacklevel`` of the line outside of this library that called it."""
-    frame, level = sys._getframe(1), 1
+    """The ``stacklevel`` of the first caller outside this library."""
+    frame, level = inspect.currentframe().f_back, 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "tf_lrp":
         frame, level = frame.f_back, level + 1
     return level

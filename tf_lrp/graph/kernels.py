@@ -1,4 +1,4 @@
-"""What TensorFlow cannot compute on this machine, said before it is asked to."""
+"""Warnings about operations for which TensorFlow has no kernel on this machine, before they are run."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ def warn_of_missing_kernels(graph, jit_compile):
 
     Args:
         graph: `Graph`.
-        jit_compile: as an explainer takes it; XLA has kernels of its own.
+        jit_compile: the explainer's argument; XLA has kernels of its own.
     """
-    found = [
+    convolutions = [
         node
         for node in graph.nodes
         if isinstance(node.operation, _FORWARD + _TRANSPOSED) and node.operation.data_format == "channels_first"
     ]
-    if jit_compile is True or not found:
+    if jit_compile is True or not convolutions:
         return
-    missing = [n.name for n in found if not _runs(n.operation.rank, isinstance(n.operation, _TRANSPOSED))]
+    missing = [n.name for n in convolutions if not _runs(n.operation.rank, isinstance(n.operation, _TRANSPOSED))]
     if missing:
         shown = ", ".join(map(repr, missing[:3])) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
         warnings.warn(
@@ -39,7 +39,7 @@ def warn_of_missing_kernels(graph, jit_compile):
 
 @functools.cache
 def _runs(rank, transposed):
-    """Whether a convolution of so many axes runs with channels first where TensorFlow puts it."""
+    """Whether a convolution of this rank runs with channels first on the device that TensorFlow chooses."""
     x, kernel = tf.zeros((1, 2, *[3] * rank)), tf.zeros((*[2] * rank, 2, 2))
     convolve = ops.conv_transpose if transposed else ops.conv
     try:

@@ -18,17 +18,17 @@ class Node:
     """One call of one operation.
 
     Attributes:
-        operation: the user's layer or Keras operation (or one that a canonization put in).
-        args, kwargs: what it is called on: nested structures whose tensors are KerasTensors of the graph.
+        operation: the user's layer or Keras operation (or one that a canonization inserted).
+        args, kwargs: the arguments of the call: nested structures whose tensors are KerasTensors of the graph.
         outputs: its KerasTensors.
-        path: names of the models it lies in, outermost first, and its own.
-        affine: what it computes, if that is an affine map.
-        problem: why it could not be opened into operations that have twins, if that was tried.
-        rewritable: whether it is the user's to write in another way; inside of Keras's own layers it is not.
+        path: names of the models that contain it, outermost first, and its own name.
+        affine: the affine map that it computes, or None.
+        problem: why it could not be opened into operations that have twins; "" if it was, or need not be.
+        rewritable: whether the user can rewrite it; the inside of Keras's own layers is not the user's code.
         name: unique in the graph.
-        whole: name of the node that it is a step of, if a layer was split.
-        placeholder: whether it stands in for a layer that was merged or left out, and returns its input as it is, so that
-            what arrives through this layer has a tensor of its own.
+        split_from: name of the node that it is a step of, if a layer was split.
+        placeholder: whether it replaces a layer that was merged or left out, and returns its input unchanged, so that the
+            relevance at this layer has a tensor of its own.
     """
 
     operation: Any
@@ -40,7 +40,7 @@ class Node:
     problem: str = ""
     rewritable: bool = True
     name: str = ""
-    whole: str = ""
+    split_from: str = ""
     placeholder: bool = False
 
     @property
@@ -55,7 +55,7 @@ class Node:
 
 
 def model_of(inputs, outputs, name=None):
-    """A keras.Model that takes its inputs as they are, whatever type the global policy would cast them to."""
+    """A keras.Model that does not cast its inputs to the type of the global policy."""
     model = keras.Model(inputs, outputs, name=name)
     model.autocast = False
     return model
@@ -68,13 +68,13 @@ class Graph:
     Attributes:
         inputs, outputs: nested structures of KerasTensors, as the model takes and returns them.
         nodes: in topological order.
-        results: layer name (or dotted path) -> the tensors that this layer returns, one for each time it is used.
+        layer_outputs: layer name (or dotted path) -> the tensors that this layer returns, one for each time it is used.
     """
 
     inputs: Any
     outputs: Any
     nodes: tuple[Node, ...]
-    results: dict[str, list] = field(default_factory=dict)
+    layer_outputs: dict[str, list] = field(default_factory=dict)
 
     def names(self):
         """The names that are taken."""
@@ -105,7 +105,7 @@ class Graph:
 
         graph = replace(self, **changes)
         nodes = tuple(replace(n, args=swap(n.args), kwargs=swap(n.kwargs)) for n in graph.nodes)
-        return replace(graph, nodes=nodes, outputs=swap(graph.outputs), results=swap(graph.results))
+        return replace(graph, nodes=nodes, outputs=swap(graph.outputs), layer_outputs=swap(graph.layer_outputs))
 
 
 def placeholder(path, name, x, output):

@@ -1,4 +1,4 @@
-"""Whether relevance of an output reaches any input, and if not, what ends it."""
+"""Whether the relevance of an output reaches any input, and if not, which operations stop it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tf_lrp.rules import Stop
 
 
 def reasons_unreached(graph, choices):
-    """For each output why its relevance reaches no input: "" where it does, or where a `Stop` that was asked for ends it.
+    """For each output, why its relevance reaches no input: "" where it does, or where a `Stop` of the preset ends it.
 
     Args:
         graph: `Graph`.
@@ -37,7 +37,7 @@ def _reason(output, producers, takes_of, depends, inputs):
         choice, takes = takes_of[id(node)]
         if isinstance(choice.rule, Stop) and choice.addressed:
             return ""
-        # Beyond what does not depend on the inputs by more than a yes or no, look for what says yes or no.
+        # A tensor that depends on the inputs only through comparisons: look for the comparison.
         if id(tensor) in depends:
             pending.extend(t for t, flag in zip(node.inputs, takes, strict=bool(takes)) if flag)
             continue
@@ -46,9 +46,9 @@ def _reason(output, producers, takes_of, depends, inputs):
         else:
             pending.extend(node.inputs)
     if not ends:
-        return "it does not depend on them by more than shapes, masks and gates. Its maps are zero everywhere."
+        return "it depends on them only through shapes, masks and gates. Its maps are zero everywhere."
     names = ", ".join(sorted({f"{n.name!r} ({type(layer_of(n.operation)).__name__})" for n in ends}))
     return (
-        f"everything passes through {names}, which tells which or whether, and not how much. Its maps are zero everywhere; "
-        "explain a score that is computed before."
+        f"every path passes through {names}, whose results are positions or comparisons, not amounts. Its maps are zero "
+        "everywhere; explain a score that is computed before that."
     )

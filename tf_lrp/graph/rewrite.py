@@ -1,4 +1,4 @@
-"""A graph as its twin: every node replaced by the layer that hands back relevance."""
+"""Builds the twin of a graph: every node is replaced by a layer whose gradient is relevance."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StoppingTwin, Twin
+from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StopGradientTwin, Twin
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """One node with what replaced it.
+    """One node and the twin that replaced it.
 
     Attributes:
         node, facts: of the original.
@@ -43,16 +43,16 @@ class Step:
 
 @dataclass(frozen=True, eq=False)
 class Rewritten:
-    """The twin model and how it came about.
+    """The twin model and the steps it was built from.
 
     Attributes:
         model: the twin, a keras.Model.
-        core: as of `Built`; the steps are its.
+        core: see `Built`; the tensors of the steps are those of the core.
         steps: one for each node, in topological order.
-        results: layer name -> the twin's tensors for what this layer returns, one for each use.
+        results: layer name -> the twin's tensors for this layer's output, one for each use.
         ratios: ids of the twin's tensors whose gradient is relevance divided by their value.
         categories: `CategoryInputs` of the twin.
-        unreached: for each output why no relevance of it reaches any input, or "" where it does.
+        unreached: for each output the reason why its relevance reaches no input, or "" if it does.
     """
 
     model: keras.Model
@@ -66,7 +66,7 @@ class Rewritten:
 
 @dataclass(frozen=True)
 class _Choice:
-    """A rule that no preset chose, and why."""
+    """A rule that was not chosen by a preset, and the reason."""
 
     rule: Rule
     reason: str
@@ -93,7 +93,7 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
     facts = infer_facts(graph)
     choices = _choices(graph, facts, preset)
     described = zip(graph.nodes, facts, choices, strict=True)
-    _refuse([(node, of_node) for node, of_node, (choice, _) in described if _lacks_twin(node, of_node, choice)])
+    _refuse([(node, node_facts) for node, node_facts, (choice, _) in described if _lacks_twin(node, node_facts, choice)])
     rules = [choice.rule for choice, _ in choices]
     plans = optimize(graph, facts, rules, optimizations)
     described = list(zip(graph.nodes, facts, choices, plans, strict=True))
@@ -102,12 +102,12 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
         return _step(node, rule, preset, optimizations)
 
     def twin_at(position):
-        node, of_node, (choice, takes), plan = described[position]
-        return _twin(node, of_node, choice, takes, plan, step_of, dtype)
+        node, node_facts, (choice, takes), plan = described[position]
+        return _twin(node, node_facts, choice, takes, plan, step_of, dtype)
 
     built = build(graph, twin_at, dtype, name)
     parts = zip(described, built.layers, built.taken, built.returned, strict=True)
-    steps = [Step(node, of_node, choice, *part) for (node, of_node, (choice, _), _), *part in parts]
+    steps = [Step(node, node_facts, choice, *part) for (node, node_facts, (choice, _), _), *part in parts]
     ratios = frozenset(id(t) for step, plan in zip(steps, plans, strict=True) for t in step.outputs if plan.grad_is_ratio)
     return Rewritten(
         built.model,
@@ -121,15 +121,15 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
 
 
 def _choices(graph, facts, preset):
-    """For each node (choice, which inputs take relevance), found from the outputs back: a gate's own layers take none."""
+    """(choice, which inputs take relevance) of each node, from the outputs back: layers that only feed gates take none."""
     reached = {id(t) for t in tree.flatten(graph.outputs)}
     chosen = []
-    for node, of_node in zip(reversed(graph.nodes), reversed(facts), strict=True):
-        if of_node.depends_on_input and any(id(t) in reached for t in node.outputs):
-            choice = preset.choose(of_node)
-            takes = _takes(node, of_node, choice.rule)
+    for node, node_facts in zip(reversed(graph.nodes), reversed(facts), strict=True):
+        if node_facts.depends_on_input and any(id(t) in reached for t in node.outputs):
+            choice = preset.choose(node_facts)
+            takes = _takes(node, node_facts, choice.rule)
         else:
-            reason = "takes no relevance" if of_node.depends_on_input else "does not depend on the input"
+            reason = "takes no relevance" if node_facts.depends_on_input else "does not depend on the input"
             choice, takes = _Choice(Stop(), reason), ()
         if isinstance(choice.rule, Stop):
             takes = ()
@@ -138,35 +138,35 @@ def _choices(graph, facts, preset):
     return chosen[::-1]
 
 
-def _takes(node, of_node, rule):
-    if isinstance(rule, SignalTakesAll) or of_node.forced:
-        return of_node.relevant_inputs
-    twin_class = twin_class_at(node, of_node.input_depends)
-    return of_node.input_depends if twin_class is None else twin_class.takers(of_node.input_depends)
+def _takes(node, node_facts, rule):
+    if isinstance(rule, SignalTakesAll) or node_facts.forced:
+        return node_facts.relevant_inputs
+    twin_class = twin_class_at(node, node_facts.input_depends)
+    return node_facts.input_depends if twin_class is None else twin_class.takers(node_facts.input_depends)
 
 
-def _twin_class(node, of_node, choice):
+def _twin_class(node, node_facts, choice):
     """The twin class that a node gets; None if there is none."""
-    twin_class = twin_class_at(node, of_node.input_depends)
-    if node.affine is not None or (twin_class is PassTwin and sum(of_node.input_depends) == 1):
+    twin_class = twin_class_at(node, node_facts.input_depends)
+    if node.affine is not None or (twin_class is PassTwin and sum(node_facts.input_depends) == 1):
         return twin_class
     if twin_class is None or node.problem:
-        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(of_node.input_depends) == 1
+        passes = choice.addressed and isinstance(choice.rule, Pass) and sum(node_facts.input_depends) == 1
         return PassTwin if passes else None
     return twin_class
 
 
-def _lacks_twin(node, of_node, choice):
+def _lacks_twin(node, node_facts, choice):
     if isinstance(choice.rule, Stop):
         return False
-    twin_class = _twin_class(node, of_node, choice)
+    twin_class = _twin_class(node, node_facts, choice)
     if twin_class is None:
         return True
-    taking = [t for t, flag in zip(node.inputs, twin_class.takers(of_node.input_depends), strict=True) if flag]
+    taking = [t for t, flag in zip(node.inputs, twin_class.takers(node_facts.input_depends), strict=True) if flag]
     return not twin_class.supports(taking)
 
 
-def _twin(node, of_node, choice, takes, plan, step_of, dtype):
+def _twin(node, node_facts, choice, takes, plan, step_of, dtype):
     arguments = {
         "operation": node.operation,
         "rule": choice.rule,
@@ -175,11 +175,11 @@ def _twin(node, of_node, choice, takes, plan, step_of, dtype):
         "arguments": (node.args, node.kwargs),
     }
     if isinstance(choice.rule, Stop):
-        return StoppingTwin(**arguments) if node.affine is None else StoppingTwin(**arguments, function=node.affine)
+        return StopGradientTwin(**arguments) if node.affine is None else StopGradientTwin(**arguments, function=node.affine)
     if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
-        _check_pass(node, of_node)
+        _check_pass(node, node_facts)
     arguments["takes"] = takes
-    twin_class = _twin_class(node, of_node, choice)
+    twin_class = _twin_class(node, node_facts, choice)
     if twin_class.follows_plan and plan != DEFAULT_PLAN:
         arguments["plan"] = plan
     if twin_class is AffineTwin:
@@ -190,7 +190,7 @@ def _twin(node, of_node, choice, takes, plan, step_of, dtype):
 
 
 class _InsideCell:
-    """What a preset says of the parts of a recurrent layer: the layer's rule for what is affine, its own for the rest."""
+    """The rules inside a recurrent layer: the layer's own rule for affine parts, those of the preset for the others."""
 
     def __init__(self, rule, preset):
         self.rule, self.preset = rule, preset
@@ -208,12 +208,12 @@ def _step(node, rule, preset, optimizations):
     return rewrite(graph, _InsideCell(rule, preset), f"{node.name}_step", optimizations)
 
 
-def _signal_shapes(node, of_node):
-    return [t.shape for t, flag in zip(node.inputs, of_node.input_depends, strict=True) if flag]
+def _signal_shapes(node, node_facts):
+    return [t.shape for t, flag in zip(node.inputs, node_facts.input_depends, strict=True) if flag]
 
 
-def _check_pass(node, of_node):
-    shapes = _signal_shapes(node, of_node)
+def _check_pass(node, node_facts):
+    shapes = _signal_shapes(node, node_facts)
     if shapes != [node.output.shape]:
         raise ValueError(
             f"The layer {node.name!r} ({type(node.operation).__name__}) cannot take the rule Pass(): relevance passes where "
@@ -227,22 +227,21 @@ def _refuse(refused):
         return
     nodes = [node for node, _ in refused]
     of = f"{len(nodes)} operations of the model have" if len(nodes) > 1 else "An operation of the model has"
-    ways = ["register a twin for the class: @tf_lrp.register_twin(LayerClass) on a subclass of tf_lrp.twins.Twin"]
+    remedies = ["register a twin for the class: @tf_lrp.register_twin(LayerClass) on a subclass of tf_lrp.twins.Twin"]
     if any(node.rewritable for node in nodes):
-        ways.append(
+        remedies.append(
             "write the layer's call with Keras layers and keras.ops functions that have one, so that it can be opened "
             "(docs/coverage.md lists them)"
         )
-    passing = [node for node, of_node in refused if _signal_shapes(node, of_node) == [node.output.shape]]
+    passing = [node for node, node_facts in refused if _signal_shapes(node, node_facts) == [node.output.shape]]
     if passing:
-        ways.append(
+        remedies.append(
             f"if it works element by element, let relevance pass: put (tf_lrp.select.name({passing[0].name!r}), "
             "tf_lrp.rules.Pass()) first in a tf_lrp.Preset"
         )
-    count = {1: "A way out", 2: "Two ways out", 3: "Three ways out"}[len(ways)]
-    listed = ways[0] if len(ways) == 1 else "; ".join(f"({n}) {way}" for n, way in enumerate(ways, 1))
+    remedy = remedies[0] if len(remedies) == 1 else "do one of: " + "; ".join(f"({n}) {r}" for n, r in enumerate(remedies, 1))
     raise UnsupportedLayerError(
-        f"{of} no relevance rule:\n" + "\n".join(f"  - {_no_twin(node)}" for node in nodes) + f"\n{count}: {listed}."
+        f"{of} no relevance rule:\n" + "\n".join(f"  - {_no_twin(node)}" for node in nodes) + f"\nTo fix this, {remedy}."
     )
 
 

@@ -1,4 +1,4 @@
-"""What a node does with values that it does not compute: it copies them, puts others in, or picks the largest."""
+"""Nodes that move values without computing new ones: they copy values, insert constants, or pick the largest."""
 
 from __future__ import annotations
 
@@ -9,35 +9,35 @@ from tf_lrp.operations.routing_table import is_identity, routing_of, values_in
 
 
 def rearranges(node):
-    """Whether a node passes values on as they are, wherever to."""
+    """Whether a node returns unchanged values of its inputs, at whatever place."""
     return is_identity(node.operation) or (node.affine is None and routing_of(node.operation).routes(node.operation))
 
 
 def picks(node):
-    """Whether a node passes on the largest or smallest of some values."""
-    return node.affine is None and bool(routing_of(node.operation).picks)
+    """Whether a node returns the largest or smallest of several values."""
+    return node.affine is None and routing_of(node.operation).picks
 
 
-def carried(node, signals):
-    """The tensors whose values a node works on; the others say only where values go.
+def carried(node, dependent):
+    """The tensors whose values a node returns; its other inputs only determine where values go.
 
     Args:
         node: `Node`.
-        signals: ids of the tensors that depend on the model's inputs.
+        dependent: ids of the tensors that depend on the model's inputs.
     """
     if routing_of(node.operation).values:
         return tensors_in(values_in(node.operation, node.args, node.kwargs))
-    return [t for t in node.inputs if id(t) in signals]
+    return [t for t in node.inputs if id(t) in dependent]
 
 
 def takers_of(graph, tensor):
-    """The nodes that take a tensor, seen through those that do nothing at inference."""
+    """The nodes that take a tensor, directly or through layers that do nothing at inference."""
     taking = graph.consumers().get(id(tensor), [])
     return [n for node in taking for n in (takers_of(graph, node.output) if is_identity(node.operation) else [node])]
 
 
-def keeps_to_its_inputs(node, signals):
-    """Whether each value that a node returns, which rearranges or picks, is one of those that depend on the model's inputs."""
+def keeps_to_its_inputs(node, dependent):
+    """Whether a node that rearranges or picks returns only values that depend on the model's inputs, and no constants."""
     routing = routing_of(node.operation)
     if is_identity(node.operation):
         return True
@@ -45,5 +45,5 @@ def keeps_to_its_inputs(node, signals):
         return False
     if routing.joins:
         values = values_in(node.operation, node.args, node.kwargs)
-        return bool(values) and all(isinstance(v, keras.KerasTensor) and id(v) in signals for v in values)
+        return bool(values) and all(isinstance(v, keras.KerasTensor) and id(v) in dependent for v in values)
     return True

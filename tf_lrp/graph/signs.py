@@ -1,4 +1,4 @@
-"""Which tensors cannot be negative: what is proven of the operations that make them, and nothing beyond."""
+"""Which tensors cannot be negative. Twins and affine maps declare what is proven of their operations; the rest is unknown."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _is_nonnegative(node, nonnegative):
 
 
 def _cannot_be_negative(operand, nonnegative):
-    """Whether no value of an operand is negative: a tensor of the graph, a number or an array. A variable may change."""
+    """Whether no value of an operand (a tensor of the graph, a number, an array) is negative. Variables may change later."""
     if isinstance(operand, keras.KerasTensor):
         return id(operand) in nonnegative
     if isinstance(operand, bool | int | float | np.ndarray | np.generic):

@@ -1,4 +1,4 @@
-"""A Keras model as one flat graph of primitive operations: models and composite layers opened, each use listed once."""
+"""A Keras model as one flat graph of primitive operations: models and composite layers are opened, each use is one node."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ from tf_lrp.twins.categories import CATEGORY_LAYERS
 def unroll(model, inputs=None):
     """Opens a model into primitive operations.
 
-    The ``call`` of the model, and of every layer in it that is not primitive itself, is run on symbolic tensors; what it
-    calls becomes the graph. The model is not changed. Inference is what is run, whatever the model was called with.
+    The ``call`` of the model, and of every layer in it that is not primitive, is run on symbolic tensors; the operations
+    that it calls become the graph. The model is not changed. The graph is that of inference (training=False).
 
     Args:
         model: a built keras.Model: Sequential, Functional or subclassed.
@@ -99,21 +99,21 @@ def _inputs_for(model, inputs):
         return tree.map_structure(lambda t: keras.Input(batch_shape=t.shape, dtype=t.dtype, name=t.name), structure)
     shapes = models.built_shapes(model)
     if shapes is None:
-        how = (
+        advice = (
             "add a keras.Input as its first layer, or call model.build(input_shape)."
             if isinstance(model, keras.Sequential)
-            else "call it once on a batch of data, or say what it takes: Analyzer(model, inputs=keras.Input(shape))."
+            else "call it once on a batch of data, or describe its inputs: Analyzer(model, inputs=keras.Input(shape))."
         )
-        raise ValueError(f"The model {model.name!r} ({type(model).__name__}) has no shapes yet: {how}")
+        raise ValueError(f"The model {model.name!r} ({type(model).__name__}) has no shapes yet: {advice}")
     dtype = "float64" if model.compute_dtype == "float64" else "float32"
-    # The number of samples of the first call says nothing about later ones.
+    # Later calls may have another number of samples than the first one.
     return tree.map_shape_structure(lambda shape: keras.Input(shape[1:], dtype=dtype), shapes)
 
 
 def _trace_freely(model, given):
-    """The graph of a Sequential model whose input has the shape of its first call, which says nothing about later ones.
+    """The graph of a Sequential model whose input has the shape of its first call, while later calls may have other shapes.
 
-    An axis that the layers take at another length is left free.
+    The length of an axis is left unknown if the layers accept another length.
     """
     shape = tuple(given.shape)
 
@@ -124,7 +124,7 @@ def _trace_freely(model, given):
     free = [n for n, length in enumerate(shape) if length is None or models.accepts(model, other(n), given.dtype)]
     for axes in (free, [a for a in free if a == 0], []):
         freed = tuple(None if n in axes else length for n, length in enumerate(shape))
-        if not models.accepts(model, freed, given.dtype):  # some layers want to know a length, whatever it is
+        if not models.accepts(model, freed, given.dtype):  # some layers need to know a length, whichever it is
             continue
         inputs = keras.Input(batch_shape=freed, dtype=given.dtype, name=given.name)
         with contextlib.suppress(_CannotOpen):
@@ -141,7 +141,7 @@ class _CannotOpen(Exception):
 
 
 def _trace(layer, args, inputs, flat=False):
-    """The graph of a layer called on symbolic ``args``; ``flat`` to have its outputs in a flat list."""
+    """The graph of a layer that is called on symbolic ``args``; with ``flat``, its outputs are a flat list."""
     tracer = _Tracer()
     with tracing.tracing(layer, tracer.call) as known, left_out(inputs):
         tracer.own_operations = known
@@ -153,15 +153,15 @@ def _trace(layer, args, inputs, flat=False):
     graph = pruned(Graph(inputs, tree.flatten(outputs) if flat else outputs, tuple(tracer.nodes), opened))
     graph = without_idle_placeholders(graph)
     known = {id(t) for t in (*tree.flatten(inputs), *(t for node in graph.nodes for t in node.outputs))}
-    returned = [(path, *graph.results[n]) for n, (path, _) in enumerate(tracer.opened)]
+    returned = [(path, *graph.layer_outputs[n]) for n, (path, _) in enumerate(tracer.opened)]
     return _named(graph, [(path, t) for path, t in returned if id(t) in known])
 
 
 class _Tracer:
-    """Stands in for the symbolic calls of layers: those that are not primitive run their own ``call`` instead.
+    """Replaces the symbolic calls of layers: primitive ones become nodes, others run their own ``call``.
 
     Attributes:
-        own_operations: ids of the model's own layers and operations, which have lasting names.
+        own_operations: ids of the model's own layers and operations, whose names do not change between traces.
         nodes: of the primitive calls, in the order in which they were made.
         opened: list of (path, first output) of the layers that were opened.
     """
@@ -171,11 +171,11 @@ class _Tracer:
         self.nodes, self.opened = [], []
         self.path = []  # names of the layers whose call is running
         self.running = []  # these layers and operations
-        self.same = {}  # id of a tensor that a conversion left as it was -> (it, the tensor before)
+        self.same = {}  # id of the output of a conversion without effect -> (the output, its input)
 
     def call(self, infer, operation, args, kwargs):
-        """What an operation returns on symbolic arguments."""
-        # Inference is explained, whatever a layer was called with.
+        """The outputs of an operation on symbolic arguments."""
+        # Inference is explained, also if a layer was called with training=True.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
         self.path.append(self._name_of(operation))
         self.running.append(operation)
@@ -210,16 +210,16 @@ class _Tracer:
                 self.same[id(outputs[0])] = outputs[0], before
                 return
         if isinstance(operation, keras.layers.BatchNormalization):
-            kwargs.pop("mask", None)  # matters for the statistics of training
+            kwargs.pop("mask", None)  # affects training only
         self.nodes.append(
             Node(operation, args, kwargs, tuple(outputs), tuple(self.path), problem=problem, rewritable=self._is_users())
         )
 
     def _own(self, outputs, before):
-        """The outputs of a layer that was opened, with a tensor of its own in the place of the first.
+        """The outputs of a layer that was opened, of which the first is a tensor that nothing inside the layer uses.
 
-        That is needed where the layer returns its input as it is, or what its own parts take too: relevance at its output is
-        what arrives from outside.
+        A new tensor is needed if the layer returns its input unchanged, or a tensor that its own parts use too: relevance at
+        its output must only be what arrives from outside the layer.
 
         Args:
             outputs: nested structure of tensors.
@@ -250,13 +250,13 @@ class _Tracer:
             raise _CannotOpen(_reason(error)) from error
 
     def resolve(self, value):
-        """The tensor of the graph that a symbolic tensor stands for; what is none stays as it is."""
+        """The tensor of the graph that has the value of a symbolic tensor; other objects are returned unchanged."""
         while id(value) in self.same:
             value = self.same[id(value)][1]
         return value
 
     def _is_users(self):
-        """Whether what is running is called by code of the user's, not from inside of one of Keras's own layers."""
+        """Whether the running call comes from the user's code, not from inside one of Keras's own layers."""
         innermost = next((o for o in reversed(self.running) if isinstance(o, keras.layers.Layer)), None)
         calling = (keras.Model, keras.layers.Lambda)
         return innermost is None or isinstance(innermost, calling) or not is_of_keras(innermost)
@@ -264,7 +264,7 @@ class _Tracer:
     def _name_of(self, operation):
         if isinstance(operation, keras.layers.Layer) or id(operation) in self.own_operations:
             return operation.name
-        # Keras numbers the operations that a call makes, and goes on counting: the next Analyzer would see other names.
+        # Keras numbers the operations of all calls consecutively: without this, the next Analyzer would see other names.
         return re.sub(r"_\d+$", "", operation.name)
 
 
@@ -290,7 +290,7 @@ def _reason(error):
     if isinstance(error, Unexplainable):
         return str(error)
     lines = [line.strip() for line in re.sub(r"\x1b\[[0-9;]*m", "", str(error)).splitlines() if line.strip()]
-    # Keras wraps errors of an inner call: the reason is on a line of its own.
+    # Keras wraps errors of inner calls: the original message is on another line.
     message = next((line for line in lines if not line.startswith("Exception encountered")), "")
     frames = traceback.extract_tb(error.__traceback__)
     packages = [_package(frame.filename) for frame in frames]
@@ -301,8 +301,8 @@ def _reason(error):
         place = f", in `{(frame.line or '').strip()[:120]}` ({Path(frame.filename).name}:{frame.lineno})"
     if "KerasTensor" in message and users and packages[users[-1] + 1 :][:1] == ["tensorflow"]:
         return (
-            f"its call hands a symbolic tensor to something that is no Keras operation{place}; write it with keras.ops instead "
-            "of tf.* functions"
+            f"its call passes a symbolic tensor to a function that is no Keras operation{place}; write it with keras.ops "
+            "instead of tf.* functions"
         )
     if "KerasTensor cannot be used as input" in message:
         return f"a function of Keras that it calls does not take symbolic tensors{place}"
@@ -342,4 +342,4 @@ def _named(graph, opened):
             results.setdefault(layer_name, []).append(node.output)
     for path, output in opened:
         results.setdefault(name_for(path), []).append(output)
-    return replace(graph, nodes=tuple(nodes), results=results)
+    return replace(graph, nodes=tuple(nodes), layer_outputs=results)

@@ -3,7 +3,7 @@
     watch = tf_lrp.callbacks.RelevanceCallback(x_val[:8], "logs/relevance", neuron_selection=y_val[:8])
     model.fit(x, y, epochs=20, callbacks=[watch])
 
-The events are written by TensorFlow alone; TensorBoard is needed to look at them, not to write them.
+The events are written by TensorFlow; TensorBoard is needed to view them, not to write them.
 """
 
 from __future__ import annotations
@@ -70,13 +70,13 @@ class RelevanceCallback(keras.callbacks.Callback):
 
     An epoch takes longer by one `Analyzer.analyze` of these samples and by drawing.
 
-    Steps are Keras's epochs, as in ``keras.callbacks.TensorBoard``: the first is 0. Give it a folder of its own beside that
+    Steps are Keras's epochs, as in ``keras.callbacks.TensorBoard``: the first is 0. Give it a folder that is not that
     callback's: TensorBoard follows one file in each folder.
 
     One Analyzer is built when training begins, and kept for later calls of ``fit`` on the same model. It reads the model's
     own variables, moving statistics included, at each explanation, so nothing is built or traced again. The exception are
     weights that a ``call`` transforms by functions of `keras.ops` alone, which an Analyzer takes as they are when it is
-    built; for such models ``rebuild=True`` builds it anew each time.
+    built; for such models ``rebuild=True`` builds it again each time.
 
     Where weights have become NaN or infinite, scalars are logged and pictures left out, with a warning: ending the training
     is for `keras.callbacks.TerminateOnNaN`.
@@ -96,7 +96,7 @@ class RelevanceCallback(keras.callbacks.Callback):
             built for one batch size takes all of them, and draws so many.
         cmap, percentile, scale: as in `heatmap.to_rgb`. ``scale`` makes colours comparable between epochs; else each map
             has its own range.
-        conservation: on how many of the samples, the first ones, the books of all layers are drawn up: none by default.
+        conservation: for how many of the first samples the balance of every layer is computed: none by default.
             That runs layer by layer, uncompiled: about a second for a large network, whose maps may take less. The shares
             are then those of these samples; of (N, K) neurons of the first.
         output: name or index of the explained output, for a model with several.
@@ -321,7 +321,7 @@ def _titles(snapshot):
 
 
 # tf.summary.scalar and .image need TensorBoard on the machine that trains. These write what it reads: the plugin that shows a
-# tensor goes by its name, and what it may be told besides has its default, the empty string.
+# tensor is chosen by its name, and its further settings have their default, the empty string.
 
 
 def _write_scalar(tag, value, step):

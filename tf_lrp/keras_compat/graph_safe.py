@@ -1,4 +1,4 @@
-"""Operations of Keras that run eagerly, but not in every TensorFlow graph or without a gradient, written for all of these."""
+"""Replacements for operations of Keras that do not run in every TensorFlow graph, or have no gradient there."""
 
 from __future__ import annotations
 

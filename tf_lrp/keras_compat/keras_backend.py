@@ -1,4 +1,4 @@
-"""Keras's variables and random numbers: how they are read, and where their backend is found."""
+"""The class of Keras's variables, the type in which they are read, and the module through which keras.random draws."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ __all__ = ["RANDOM_FUNCTIONS", "KerasVariable", "reading_variables_as"]
 #: Context in which float variables are read in a given type.
 reading_variables_as = AutocastScope
 
-#: Where keras.random finds its backend.
+#: The module in which keras.random looks up its backend.
 RANDOM_FUNCTIONS = random_module

@@ -18,7 +18,7 @@ _BINARY = [
     f"__{name}__" for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "lt", "le", "gt", "ge")
 ]
 _SIZE_OF = {"reshape": 1, "broadcast_to": 1, "tile": 1, "repeat": 1, "slice": 1, "pad": 1, "roll": 1}
-#: Sums whose length is an argument: (position of what is added up, (name and position of the length)).
+#: Sums whose length is an argument: (position of the summands, (name and position of the length)).
 _SUMS_TO_SIZE = {"segment_sum": (0, ("num_segments", 2)), "scatter": (1, ("shape", 2))}
 _FROM_SIZES = ("arange", "zeros", "ones", "full", "eye", "tri", "identity", "linspace")
 
@@ -38,7 +38,7 @@ class SizeOf(keras.Operation):
 
 
 class Sized(keras.Operation):
-    """A function of keras.ops some of whose arguments are lengths that are known when the graph runs."""
+    """A function of keras.ops with arguments that are lengths, which are known when the graph runs."""
 
     def __init__(self, function):
         super().__init__(name=None)
@@ -53,7 +53,7 @@ class Sized(keras.Operation):
 
 
 class SizedSum(Sized):
-    """A function that adds up entries of its argument of position ``operand``; others of its arguments are such lengths."""
+    """A `Sized` function that sums entries of its argument at the position ``operand``."""
 
     def __init__(self, function, operand):
         super().__init__(function)
@@ -67,7 +67,7 @@ def _dense(leaf):
 
 
 def in_this_thread(stand_in, original):
-    """A function that is ``stand_in`` here and ``original`` to models that other threads build in the meantime."""
+    """A function that calls ``stand_in`` in this thread, and ``original`` in threads that build models at the same time."""
     here = threading.get_ident()
     return lambda *args, **kwargs: (stand_in if threading.get_ident() == here else original)(*args, **kwargs)
 

@@ -41,18 +41,18 @@ def built_shapes(model):
 
 
 def shape_is_of_first_call(model):
-    """Whether Keras took the shape of a model's input from the first batch that it met, because no Input says one.
+    """Whether Keras took the shape of a model's input from the first batch, because the model has no Input.
 
-    Only a Sequential model gets its input layer in that way: with a type, the whole shape, its number of samples among it, and
-    a name from Keras. An Input of the user is given a shape without the batch, or a name, or no type; in a saved file, where
-    every input layer has all three, only its free number of samples tells it from Keras's.
+    Only a Sequential model gets its input layer from Keras: with a type, the full shape including the number of samples, and
+    a generated name. A user's Input is created with a shape without the batch, or with a name, or without a type. In a saved
+    file every input layer has all three; there only an unknown number of samples distinguishes a user's Input.
     """
     if not isinstance(model, keras.Sequential) or functional_of(model) is None:
         return False
     first, second = model._layers[:2]
     inner = functional_of(second)
     if inner is not None and inner.inputs and inner.inputs[0].shape == first.batch_shape:
-        return shape_is_of_first_call(second)  # the shape was known from the model that it begins with
+        return shape_is_of_first_call(second)  # the model begins with another model, which has an input
     given = first._auto_config.config if first._auto_config else {}
     without_batch = given.get("shape") is not None or given.get("batch_size") is not None
     named = not re.fullmatch(r"input_layer(_\d+)?", first.name)
@@ -79,5 +79,5 @@ def layers_in(model):
 
 
 def is_connected(tensor):
-    """Whether a symbolic tensor is made by layers, so that a model can return it."""
+    """Whether a symbolic tensor is an input, or computed by layers from inputs, so that a keras.Model can return it."""
     return hasattr(tensor, "_keras_history")

@@ -1,4 +1,4 @@
-"""Operations that opened layers consist of where Keras has no operation of its own for a step."""
+"""Operations of opened layers for which Keras has none."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tf_lrp.keras_compat import preprocessing
 
 
 class Entries(keras.Operation):
-    """A number for each entry of an input of strings or integers, which takes the entry's relevance: the integer, or 1."""
+    """A number for each entry of an input of strings or integers, which takes its relevance: the integer, or 1 for a string."""
 
     def call(self, x):
         return tf.ones(tf.shape(x), tf.float64) if x.dtype == tf.string else tf.cast(x, tf.float64)
@@ -25,11 +25,11 @@ def entries_like(x):
 
 
 class WithEntries(keras.Operation):
-    """A layer called on strings or integers as they are, behind the `Entries` that take its relevance.
+    """A layer that is called on strings or integers, and also takes the `Entries` to which it passes relevance.
 
     Args:
         layer: the layer.
-        count: how many of the arguments are `Entries`: the first ones.
+        count: number of `Entries`, which are the first arguments.
     """
 
     def __init__(self, layer, count):
@@ -44,7 +44,7 @@ class WithEntries(keras.Operation):
 
 
 def layer_of(operation):
-    """The layer that an operation calls, or the operation itself."""
+    """The layer inside a `WithEntries`; other operations are returned unchanged."""
     return operation.layer if isinstance(operation, WithEntries) else operation
 
 
@@ -99,7 +99,7 @@ class ComplexPart(keras.Operation):
 
 
 class StateSum(keras.Operation):
-    """What is kept of a recurrent state plus what is new."""
+    """The new recurrent state: the part kept of the old state, plus the new part."""
 
     def call(self, kept, new):
         return kept + new
@@ -138,11 +138,11 @@ class CellSum(keras.Operation):
         if not self.is_convolution:
             return [ops.matmul(t, k) for t, k in zip((x, h), kernels, strict=True)]
         cell = self.cell
-        of_input = {"strides": cell.strides, "padding": cell.padding, "dilation_rate": cell.dilation_rate}
-        of_state = {"strides": 1, "padding": "same", "dilation_rate": 1}
+        input_options = {"strides": cell.strides, "padding": cell.padding, "dilation_rate": cell.dilation_rate}
+        state_options = {"strides": 1, "padding": "same", "dilation_rate": 1}
         return [
-            ops.conv(t, k, data_format=cell.data_format, **how)
-            for t, k, how in zip((x, h), kernels, (of_input, of_state), strict=True)
+            ops.conv(t, k, data_format=cell.data_format, **options)
+            for t, k, options in zip((x, h), kernels, (input_options, state_options), strict=True)
         ]
 
     def per_channel(self, bias):
@@ -152,11 +152,11 @@ class CellSum(keras.Operation):
         return bias
 
     def call(self, x, h, reset=None):
-        of_input, of_state = self.products(x, h, self.kernels(x.dtype))
+        input_part, state_part = self.products(x, h, self.kernels(x.dtype))
         bias, inner = self.biases(x.dtype)
         if inner is not None:
-            of_state = of_state + inner
-        z = of_input + (of_state if reset is None else reset * of_state)
+            state_part = state_part + inner
+        z = input_part + (state_part if reset is None else reset * state_part)
         return z if bias is None else z + self.per_channel(bias)
 
     def compute_output_spec(self, x, h, reset=None):

@@ -1,4 +1,4 @@
-"""What Keras's layers of categories and texts keep to themselves: vocabularies, modes, and the shapes that they return."""
+"""Private parts of Keras's layers of categories and texts: vocabularies, output modes, and the shapes that they return."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from keras.src.layers.preprocessing.data_layer import DataLayer
 from keras.src.layers.preprocessing.feature_space import TFDConcat
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
 
-#: Layers that reach the functions of a backend through an attribute of their own.
+#: Layers that call their backend's functions through an attribute of their own.
 DATA_LAYERS = DataLayer
 
-#: How a `keras.utils.FeatureSpace` joins its features.
+#: The layer with which a `keras.utils.FeatureSpace` concatenates its features.
 FEATURE_CONCATENATION = (TFDConcat,)
 
 
 def output_spec(operation, *args, **kwargs):
-    """What an operation returns for KerasTensors: what Keras says, but where layers of categories return something else."""
+    """The KerasTensors that an operation returns, corrected where Keras infers wrong shapes for layers of categories."""
     spec = operation.compute_output_spec(*args, **kwargs)
     if isinstance(operation, keras.layers.TextVectorization) and operation._split and operation._output_mode != "int":
         return keras.KerasTensor((spec.shape[0], spec.shape[-1]), dtype=spec.dtype)  # not (N, 1, V) for texts (N, 1)
@@ -30,12 +30,12 @@ def output_spec(operation, *args, **kwargs):
 
 
 def category_mode(layer):
-    """What a layer of categories returns: "int", "one_hot", "multi_hot", "count" or "tf_idf"."""
+    """The output mode of a layer of categories: "int", "one_hot", "multi_hot", "count" or "tf_idf"."""
     return layer._output_mode if isinstance(layer, keras.layers.TextVectorization) else layer.output_mode
 
 
 def categories_of(layer, x):
-    """The category of each entry of x (-1 or beyond the last one for none), where a layer counts them or says which occur."""
+    """The category of each entry of x, for a layer that counts them; -1, or a number beyond the last one, means none."""
     if isinstance(layer, keras.layers.TextVectorization):
         return layer._lookup_layer._lookup_dense(layer._preprocess(x))
     if isinstance(layer, IndexLookup):
@@ -48,7 +48,7 @@ def categories_of(layer, x):
 
 
 def number_of_categories(layer):
-    """How many codes a layer of categories returns, 0 to this number less 1."""
+    """The number of codes that a layer of categories can return, counted from 0."""
     if isinstance(layer, (keras.layers.TextVectorization, IndexLookup)):
         with tf.init_scope():  # a number, also where a graph is being made
             return layer.vocabulary_size()
@@ -58,7 +58,7 @@ def number_of_categories(layer):
 
 
 def why_without_categories(layer, inputs):
-    """Why no relevance can be told of a layer of categories on these KerasTensors, or "" if it can."""
+    """Why a layer of categories cannot be explained on these KerasTensors, or "" if it can."""
     mode, rank = category_mode(layer), len(inputs[0].shape)
     is_text = isinstance(layer, keras.layers.TextVectorization)
     lookup = layer._lookup_layer if is_text else layer

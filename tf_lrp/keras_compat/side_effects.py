@@ -1,4 +1,4 @@
-"""What a ``call`` does besides computing from its arguments (random numbers, losses, state), and leaving it undone."""
+"""Side effects of a ``call`` (random numbers, losses, state), and how they are suppressed while it is traced."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from tf_lrp.keras_compat.lengths import Sized, SizeOf, in_this_thread, is_symbol
 
 
 class Unexplainable(Exception):
-    """Why a function of keras.ops cannot be opened as it is called; the message is a clause."""
+    """The reason why this call of a function cannot be opened; the message is a clause."""
 
 
 class Noise(Sized):
-    """Random numbers of a shape that may be known only when the graph runs: the same ones each time, and no seed moves on."""
+    """Random numbers, of a shape that may be known only when the graph runs. They are the same each time; no seed advances."""
 
     def __init__(self, function):
         super().__init__(function)
 
     def call(self, samples, *args, seed=None, **kwargs):
-        # ``samples`` says nothing: it makes a node of the graph even of what takes no other tensor.
-        # Without a seed Keras would draw one from its global generator: one number is as good as another.
+        # ``samples`` is not used: with it, the call is a node of the graph even if it takes no other tensor.
+        # Without a seed Keras would draw one from its global generator; any number will do here.
         seed = _StandingSeed(seed) if isinstance(seed, keras.random.SeedGenerator) else seed or 0
         return self.function(*args, seed=seed, **kwargs)
 
 
 class _StandingSeed(keras.random.SeedGenerator):
-    """The next seed of a generator, without taking it from there."""
+    """Returns the next seed of a generator, without advancing the generator."""
 
     def __init__(self, generator):
         self.generator = generator
@@ -43,9 +43,9 @@ class _StandingSeed(keras.random.SeedGenerator):
 
 @contextlib.contextmanager
 def left_out(inputs):
-    """While a ``call`` is run on symbolic tensors, within `tracing.tracing`, it changes nothing and draws nothing.
+    """Context in which a ``call`` is run on symbolic tensors, within `tracing.tracing`, without side effects.
 
-    Losses that it adds and values that it gives to variables are let go, and random numbers are drawn when the graph runs.
+    Losses that it adds and values that it assigns to variables are ignored. Random numbers are drawn when the graph runs.
 
     Args:
         inputs: nested structure of the KerasTensors that it is called on.
@@ -56,7 +56,7 @@ def left_out(inputs):
 
 @contextlib.contextmanager
 def _unchanged_state():
-    """While a ``call`` is run on symbolic tensors, it adds no losses and sets no variables but those that it makes."""
+    """Context in which a ``call`` adds no losses, and assigns no variables except those that it creates."""
     new = set()
     initialize, assign, add_loss = KerasVariable.__init__, KerasVariable.assign, keras.layers.Layer.add_loss
 
@@ -93,7 +93,7 @@ class _Namespace:
 
 @contextlib.contextmanager
 def _symbolic_noise(tensor):
-    """While keras.random draws numbers when the graph runs instead of now.
+    """Context in which keras.random draws numbers when the graph runs instead of now.
 
     Args:
         tensor: KerasTensor of the graph.
@@ -104,7 +104,7 @@ def _symbolic_noise(tensor):
         return Noise(function).symbolic_call(SizeOf(0)(tensor) if tensor.shape else tensor, *args, **kwargs)
 
     def shifted(name, low, high):
-        """Of numbers in other units, where those depend on the inputs: low + (high - low) u, or mean + deviation u."""
+        """Where the range depends on the inputs: low + (high - low) u, or mean + deviation u, of standard numbers u."""
         function = getattr(backend.random, name)
 
         def draw(shape, *args, **kwargs):
@@ -158,7 +158,7 @@ def _symbolic_noise(tensor):
 
 
 def on_symbolic_tensors(data_layer):
-    """A preprocessing layer that calls keras.ops in the place of its backend: a copy, which shares the variables."""
+    """A copy of a preprocessing layer that calls keras.ops instead of its backend, and shares the variables."""
     layer = copy.copy(data_layer)
     own = {"random": keras.random, "name": "tensorflow", "_backend": "tensorflow"}
     own |= dict.fromkeys(("numpy", "nn", "core", "math", "linalg"), keras.ops)

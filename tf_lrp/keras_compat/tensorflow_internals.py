@@ -1,7 +1,4 @@
-"""Every use of TensorFlow that its public API does not cover, in one place; tests name what broke when TensorFlow changes.
-
-Used here: the registry in which ``tf.custom_gradient`` enters its gradients (`gradient_registry`).
-"""
+"""Every use of TensorFlow's private API: the registry in which ``tf.custom_gradient`` enters its gradients."""
 
 from __future__ import annotations
 
@@ -10,11 +7,11 @@ import weakref
 import tensorflow as tf
 from tensorflow.python.framework.ops import gradient_registry
 
-#: Where an entry of the registry holds its function.
+#: The key under which an entry of the registry holds its function.
 _FUNCTION = "type"
 
 
-@tf.autograph.experimental.do_not_convert  # it is Python's work, in whatever function a twin is traced
+@tf.autograph.experimental.do_not_convert  # plain Python, whichever function is being traced
 def release_with_graph(output):
     """Lets a custom gradient live as long as the graph that uses it.
 
@@ -35,7 +32,7 @@ def release_with_graph(output):
     def gradient(op, *relevance):
         graph = graph_of()
         if graph is None:
-            raise RuntimeError(f"The graph in which the gradient {name!r} was defined is gone: trace the function anew.")
+            raise RuntimeError(f"The graph in which the gradient {name!r} was defined no longer exists: trace it again.")
         return graph._relevance_gradients[name](op, *relevance)
 
     entry[_FUNCTION] = gradient

@@ -1,4 +1,4 @@
-"""How layers meet symbolic tensors: the calls of a model as they are made, for the graph to note them."""
+"""Tracing of a model's ``call`` on symbolic tensors, in which each call of an operation can be recorded."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ _tracing = threading.RLock()
 
 @contextlib.contextmanager
 def tracing(model, stand_in):
-    """While a model's ``call`` is run on symbolic tensors.
+    """Context in which a model's ``call`` is run on symbolic tensors.
 
-    Each symbolic call of an operation goes to ``stand_in(infer, operation, args, kwargs) -> outputs``, where
-    ``infer(operation, *args, **kwargs)`` is what Keras does; masks are among the arguments. The layers do not note these
-    calls. And lengths that are unknown (None) become symbolic numbers, as they are in TensorFlow's graphs:
+    Each symbolic call of an operation is passed to ``stand_in(infer, operation, args, kwargs) -> outputs``, where
+    ``infer(operation, *args, **kwargs)`` is Keras's own implementation; masks are among the arguments. The layers do not
+    record these calls. Unknown lengths (None) become symbolic numbers, as they are in TensorFlow's graphs:
     ``keras.ops.shape`` returns them, and the functions that take shapes accept them.
 
     Yields:
@@ -60,11 +60,11 @@ def tracing(model, stand_in):
 
 
 def _no_node(*args, **kwargs):
-    """In place of the node that Keras would note in a layer."""
+    """Replaces the node that Keras would record in a layer."""
 
 
 def _operations_in(model):
-    found = {id(layer): layer for layer in layers_in(model)}
-    for layer in list(found.values()):
-        found.update((id(o), o) for o in getattr(functional_of(layer), "_operations", ()))
-    return list(found.values())
+    operations = {id(layer): layer for layer in layers_in(model)}
+    for layer in list(operations.values()):
+        operations.update((id(o), o) for o in getattr(functional_of(layer), "_operations", ()))
+    return list(operations.values())

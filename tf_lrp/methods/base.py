@@ -12,7 +12,7 @@ from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.keras_compat.operations import Entries
 from tf_lrp.methods import checks
 from tf_lrp.rules import Pass
-from tf_lrp.twins import PlainTwin
+from tf_lrp.twins import GradientTwin
 from tf_lrp.twins.categories import EntriesTwin
 
 
@@ -51,7 +51,7 @@ class Method(Explainer):
 
     def twin_of(self, node, **arguments):
         """The layer in the place of a node; a subclass gives some nodes a backward pass of their own."""
-        return PlainTwin(**arguments)
+        return GradientTwin(**arguments)
 
     def assumptions(self):
         """Names of the checks in `tf_lrp.methods.checks` that a model should pass."""

@@ -1,4 +1,4 @@
-"""One table of all presets and methods: what each needs, what it costs, what it conserves."""
+"""One table of all presets and methods: what each needs, what it costs, what its relevance sums to."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class Entry:
 
     Attributes:
         names: of presets or methods with these properties.
-        says: what R is, in a few words.
+        shows: what R is, in a few words.
         needs: what has to be given or to hold.
         cost: in gradients (one forward and one backward pass), on VGG16 or by counting passes.
         conserves: what the relevance of all inputs sums to.
     """
 
     names: tuple[str, ...]
-    says: str
+    shows: str
     needs: str
     cost: str
     conserves: str
 
 
-_SCORE = "score, less what biases keep"
+_SCORE = "score minus the relevance absorbed by biases"
 
 CATALOG = (
     Entry(("z", "epsilon"), "contributions of both signs, everywhere", "", "1.0", _SCORE),
-    Entry(("gamma",), "positive contributions favoured, everywhere", "", "1.7", _SCORE),
-    Entry(("zplus", "alpha1_beta0"), "positive contributions alone, everywhere", "", "1.6", _SCORE),
+    Entry(("gamma",), "positive contributions emphasized, everywhere", "", "1.7", _SCORE),
+    Entry(("zplus", "alpha1_beta0"), "positive contributions only, everywhere", "", "1.6", _SCORE),
     Entry(("alpha2_beta1",), "positive against negative contributions, everywhere", "", "2.3", _SCORE),
-    Entry(("w2", "flat"), "the weights, or the receptive field, alone", "", "1.4", "score"),
+    Entry(("w2", "flat"), "only the weights, or only the receptive field", "", "1.4", "score"),
     Entry(
         ("cmp_a1", "cmp_a1_flat", "epsilon_plus", "epsilon_plus_flat"),
         "dense epsilon, convolutions alpha1-beta0 (z+); `_flat`: flat at the first",
@@ -85,23 +85,23 @@ CATALOG = (
     Entry(("input_t_gradient",), "x df/dx", "", "1", "score, for ReLU networks without biases"),
     Entry(
         ("integrated_gradients",),
-        "gradients on the way from a baseline",
+        "gradients along the line from a baseline to the input",
         "a baseline",
         "`steps` + 1 (65)",
-        "score less the baseline's",
+        "score minus the baseline's score",
     ),
     Entry(
         ("smoothgrad", "vargrad", "smoothgrad_squared"),
         "mean, variance, mean square under noise; around any method",
         "",
         "`samples` (50) times the method's",
-        "the mean: what the method's does",
+        "the mean: what the method's maps sum to",
     ),
     Entry(("guided_backprop", "deconvnet"), "positive signals through ReLUs", "ReLUs", "1", "nothing"),
-    Entry(("excitation_backprop",), "z+ without bias, begun at 1", "ReLUs", "1.6", "1"),
+    Entry(("excitation_backprop",), "z+ without bias, seeded with 1", "ReLUs", "1.6", "1"),
     Entry(
         ("deep_taylor_decomposition",),
-        "as `deep_taylor`, begun at max(score, 0)",
+        "as `deep_taylor`, seeded with max(score, 0)",
         "ReLUs, no biases",
         "1.6",
         "max(score, 0)",
@@ -111,12 +111,16 @@ CATALOG = (
         "the signal that neurons detect",
         "`fit(data)`; ReLUs, dense and convolutional",
         "1",
-        "attribution: score, as far as signals make it",
+        "attribution: the part of the score that the estimated signal accounts for",
     ),
     Entry(("grad_cam",), "where, in a coarse grid", "a convolution, one picture", "1", "nothing"),
     Entry(("guided_grad_cam",), "`guided_backprop` times `grad_cam`", "ReLUs, a convolution, one picture", "2", "nothing"),
     Entry(
-        ("occlusion",), "what the score loses under a cover", "known sizes", "half of one per window (64)", "the sum of losses"
+        ("occlusion",),
+        "how much the score drops when a part is covered",
+        "inputs of known size",
+        "0.5 per window (64 windows)",
+        "the sum of these drops",
     ),
     Entry(("input", "random"), "the input itself; noise", "", "0.5", "nothing"),
 )
@@ -184,5 +188,5 @@ def markdown():
     """The table in Markdown."""
     lines = ["| preset or method | what it shows | needs | cost | sums to |", "|---|---|---|---|---|"]
     for e in CATALOG:
-        lines.append(f"| {', '.join(f'`{n}`' for n in e.names)} | {e.says} | {e.needs or '-'} | {e.cost} | {e.conserves} |")
+        lines.append(f"| {', '.join(f'`{n}`' for n in e.names)} | {e.shows} | {e.needs or '-'} | {e.cost} | {e.conserves} |")
     return "\n".join(lines)

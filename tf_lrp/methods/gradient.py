@@ -53,8 +53,8 @@ class Gradient(Method):
         return {"take": self.take}
 
     def attribute(self, probe, inputs, seeds):
-        explained, _, found = propagate(probe, inputs, seeds)
-        return explained, [[_TAKES[self.take](g, self.channel_axis) for g in of_one] for of_one in found]
+        explained, _, gradients = propagate(probe, inputs, seeds)
+        return explained, [[_TAKES[self.take](g, self.channel_axis) for g in each] for each in gradients]
 
 
 class InputTimesGradient(Method):
@@ -74,5 +74,5 @@ class InputTimesGradient(Method):
         return ("scores", "derivatives")
 
     def attribute(self, probe, inputs, seeds):
-        explained, values, found = propagate(probe, inputs, seeds)
-        return explained, [[v * g for v, g in zip(values, of_one, strict=True)] for of_one in found]
+        explained, values, gradients = propagate(probe, inputs, seeds)
+        return explained, [[v * g for v, g in zip(values, each, strict=True)] for each in gradients]

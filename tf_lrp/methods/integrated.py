@@ -1,4 +1,4 @@
-"""Integrated Gradients: the gradient, averaged on the way from a baseline."""
+"""Integrated Gradients: the gradient, averaged along the line from a baseline to the input."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class IntegratedGradients(Method):
     On the straight line a ReLU network is linear piece by piece. "matched" therefore takes for each of ``steps`` intervals
     the mean of the gradients at its two ends that gives the difference of the scores at these ends, as nearly as a mean can:
     l g_k + (1 - l) g_{k+1}, with 0 <= l <= 1. That is exact where the gradient jumps once within an interval, and a trapezoid
-    where it does not; it takes a gradient more. The other rules know nothing of scores, and their error falls with 1 / steps.
+    where it does not; it takes a gradient more. The other rules do not use the scores, and their error falls with 1 / steps.
 
     Args:
         model, **options: see `Method`.

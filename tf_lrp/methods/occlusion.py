@@ -59,7 +59,7 @@ class Occlusion(Method):
         (explained,) = tf.nest.flatten(probe(inputs, training=False))
         seeds = [seed.fixed(explained) for seed in seeds]
         scores = [seed.score(explained) for seed in seeds]
-        found = [[] for _ in seeds]
+        relevances = [[] for _ in seeds]
         for position, (x, (firsts, sizes, axes)) in enumerate(zip(inputs, self._windows, strict=True)):
             elements = tf.cast(tf.reduce_prod(tf.shape(x)[1:]), x.dtype)
             places = tf.constant(firsts)
@@ -77,9 +77,9 @@ class Occlusion(Method):
 
             zeros = [*[tf.zeros_like(x) for _ in seeds], tf.zeros_like(x[:1])]
             *maps, covers = accumulate(len(firsts), step, zeros)
-            for of_one, summed in zip(found, maps, strict=True):
-                of_one.append(tf.math.divide_no_nan(summed, covers))
-        return explained, found
+            for each, summed in zip(relevances, maps, strict=True):
+                each.append(tf.math.divide_no_nan(summed, covers))
+        return explained, relevances
 
 
 def _mask(x, first, sizes, axes):

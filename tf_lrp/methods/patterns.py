@@ -17,7 +17,7 @@ from tf_lrp.graph.nodes import model_of
 from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
 from tf_lrp.operations.activation_table import activation_name
-from tf_lrp.twins import PlainTwin, with_relevance
+from tf_lrp.twins import GradientTwin, with_relevance
 from tf_lrp.twins.propagation import evaluate, transpose
 
 
@@ -44,7 +44,7 @@ class Patterns:
         return cls(npz.load(Path(path).with_suffix(".npz")))
 
 
-class _PatternTwin(PlainTwin):
+class _PatternTwin(GradientTwin):
     """z = x W + b forward, A^T R backward; ``attributed``: (W * A)^T R."""
 
     function: Any  # the layer's `Affine`
@@ -121,7 +121,7 @@ class _PatternMethod(Method):
 
     def twin_of(self, node, **arguments):
         if node.affine is None or "weights" not in node.affine.kinds:
-            return PlainTwin(**arguments)
+            return GradientTwin(**arguments)
         if not isinstance(node.affine, Weighted):
             raise UnsupportedLayerError(
                 f"{type(self).__name__} knows the signal of dense and convolutional layers; {node.name!r} is of class "

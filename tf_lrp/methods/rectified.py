@@ -8,10 +8,10 @@ import tensorflow as tf
 
 from tf_lrp.methods.base import Method
 from tf_lrp.operations.activation_table import activation_name
-from tf_lrp.twins import PlainTwin, with_relevance
+from tf_lrp.twins import GradientTwin, with_relevance
 
 
-class _DeconvolvedTwin(PlainTwin):
+class _DeconvolvedTwin(GradientTwin):
     """y = relu(x) forward, max(R, 0) backward."""
 
     def call(self, *inputs):
@@ -19,7 +19,7 @@ class _DeconvolvedTwin(PlainTwin):
         return with_relevance(self.run(inputs), [x], lambda relevance: [tf.nn.relu(relevance)])
 
 
-class _GuidedTwin(PlainTwin):
+class _GuidedTwin(GradientTwin):
     """y = relu(x) forward, relu'(x) max(R, 0) backward."""
 
     def call(self, *inputs):
@@ -37,11 +37,11 @@ class _GuidedTwin(PlainTwin):
 
 class _Rectified(Method):
     #: The twin in the place of each ReLU.
-    _at_relus: type[PlainTwin]
+    _at_relus: type[GradientTwin]
 
     def twin_of(self, node, **arguments):
         rectified = activation_name(node.operation) in ("relu", "relu6")
-        return (self._at_relus if rectified else PlainTwin)(**arguments)
+        return (self._at_relus if rectified else GradientTwin)(**arguments)
 
     def assumptions(self):
         return ("scores", "derivatives", "relus", "only_relus")

@@ -23,7 +23,7 @@ class SmoothGrad(Explainer):
     ================  =======================================================  =========================
 
     The neuron that is strongest at x is explained throughout. All samples of all batches get the same draws, so a result
-    depends on the seed and on the sample alone. (XLA has a generator of its own: compiled, a seed gives other draws.)
+    depends only on the seed and the sample. (XLA has another random generator: compiled, a seed gives other draws.)
 
     Args:
         explainer: any explainer, such as ``tf_lrp.Analyzer(model, "cmp_a2_flat")``; for a keras.Model its `Gradient`.

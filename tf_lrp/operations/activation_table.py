@@ -1,7 +1,7 @@
 """The table of activations: element-wise functions and softmax, and what is known of each.
 
-To add one, add its line to `_TABLE`. Its twin, its kinds, what it proves about signs, how much it looks like a gate and
-whether it is left out at the outputs all follow from that line.
+To add an activation, add a line to `_TABLE`. Its twin, its kinds, the signs of its outputs, its role as a gate and whether it
+is removed at the outputs all follow from that line.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tf_lrp.keras_compat.keras_classes import layer_classes, nearest_class, oper
 
 
 class Gate(IntEnum):
-    """How much the result of a function looks like a gate: in a product of branches the least of them is the signal."""
+    """How much the result of a function looks like a gate. In a product of branches, the lowest rank is the signal."""
 
     NONE = 0
     ACTIVATION = 1
@@ -27,7 +27,7 @@ class Gate(IntEnum):
 
 @dataclass(frozen=True)
 class Activation:
-    """What holds of a function f of single entries (or, along an axis, of several), in floating-point arithmetic as on paper.
+    """Properties of a function f of single entries (or of the entries along an axis), which hold in floating point too.
 
     Attributes:
         name: in the spelling of keras.activations; "" for a function of which nothing is known.
@@ -37,7 +37,7 @@ class Activation:
         zero_below_zero: f(x) = 0 for all x <= 0.
         is_relu: f(x) = max(x, 0), without a threshold or an upper limit.
         gate: how much f(x) looks like a gate.
-        scales: f(x) is x times a constant, so that f(gate) is as much of a gate as the gate.
+        scales: f(x) is x times a constant, so that f(x) looks as much like a gate as x does.
         probability: f turns scores into probabilities or their logarithms, and is increasing in the score.
         along_axis: the entries of f(x) depend on each other.
     """
@@ -54,7 +54,7 @@ class Activation:
     along_axis: bool = False
 
 
-#: A function that may do anything.
+#: A function of which nothing is known.
 UNKNOWN = Activation()
 
 _RECTIFIER = {"nonnegative": True, "keeps_nonnegative": True, "zero_at_zero": True, "zero_below_zero": True}
@@ -167,10 +167,10 @@ def activation_of(operation):
         if not isinstance(operation.activation, keras.Operation):
             return _OF_FUNCTION.get(id(operation.activation), (None, UNKNOWN))[1]
         operation = operation.activation
-    found = nearest_class(_OF_CLASS, operation)
-    if found is None:
+    entry = nearest_class(_OF_CLASS, operation)
+    if entry is None:
         return UNKNOWN
-    return found if isinstance(found, Activation) else found(operation)
+    return entry if isinstance(entry, Activation) else entry(operation)
 
 
 _ACTIVATION_LAYER = {layers.Activation: True}
@@ -188,6 +188,6 @@ def is_relu(operation):
 
 #: The classes that compute functions of single entries (keras.layers.Activation computes any), and of those along an axis.
 ELEMENTWISE_CLASSES = (layers.Activation, *(
-    kind for kind, found in _OF_CLASS.items() if not isinstance(found, Activation) or not found.along_axis
+    kind for kind, entry in _OF_CLASS.items() if not isinstance(entry, Activation) or not entry.along_axis
 ))  # fmt: skip
 ALONG_AXIS_CLASSES = tuple(kind for kind in _OF_CLASS if kind not in ELEMENTWISE_CLASSES)

@@ -1,7 +1,7 @@
-"""The table of what only moves values: layers that route, that pick the largest, or that do nothing at inference.
+"""The table of layers and operations that only move values: they route, pick the largest, or do nothing at inference.
 
-To add one, add its line to `_TABLE`. Its twin, and what signs, gates and the search for softmax at the outputs make of it, all
-follow from that line.
+To add one, add a line to `_TABLE`. Its twin, the signs of its outputs, and whether gates and a softmax at the outputs are
+recognized through it all follow from that line.
 """
 
 from __future__ import annotations
@@ -29,23 +29,24 @@ def _never(operation):
 
 @dataclass(frozen=True)
 class Routing:
-    """What an operation does with the values that it is given.
+    """How an operation moves values.
 
     Predicates take the operation.
 
     Attributes:
         routes: whether each output is a copy of an input, or a constant.
         shares: whether its derivatives are shares that add up to 1 for each output, as of copies.
-        exact: whether nothing is rounded or read as another type on the way.
-        inserts: whether there may be constants among its outputs.
-        values: positions and names of the arguments that hold the values, where others say where they go; () stands for all.
+        exact: whether the copies are exact: not rounded, and not reinterpreted as another type.
+        inserts: whether its outputs may contain constants.
+        values: positions and names of the arguments that hold the values, if other arguments only determine where values go;
+            () means all arguments.
         joins: whether its outputs come from several arguments.
-        picks: "largest" or "smallest" where each output is that one of some values, so that it commutes with increasing
-            functions; else "".
-        ranks: whether its second output says where the values of the first were.
-        identity: whether it returns its input as it is at inference.
-        only_in_training: whether it acts in training alone.
-        converts: whether it leaves a tensor of the same type as it is.
+        picks: whether each output is the largest (or each the smallest) of several values, so that the operation commutes with
+            increasing functions.
+        ranks: whether its second output holds the positions of the values in its first output.
+        identity: whether it returns its input unchanged at inference.
+        only_in_training: whether it acts in training only.
+        converts: whether it only changes the type, so that it has no effect on a tensor that already has the type.
         axis_after: where an axis of the input lies in the output, see `axes`.
     """
 
@@ -55,7 +56,7 @@ class Routing:
     inserts: Callable = _never
     values: tuple = ()
     joins: bool = False
-    picks: str = ""
+    picks: bool = False
     ranks: bool = False
     identity: Callable = _never
     only_in_training: bool = False
@@ -103,8 +104,8 @@ def _reshapes(rule, **properties):
     return _routes(axis_after=rule, **properties)
 
 
-def _picks(size, **properties):
-    return Routing(picks=size, axis_after=axes.mixed, **properties)
+def _picks(**properties):
+    return Routing(picks=True, axis_after=axes.mixed, **properties)
 
 
 _JOINS = _routes(joins=True)
@@ -160,7 +161,7 @@ _TABLE = (
     ((layers.Concatenate, *operation_classes("Concatenate", "Hstack", "Vstack", "Dstack")), _JOINS),
     (operation_classes("Append"), _reshapes(axes.unless_flattened, joins=True)),
     (operation_classes("Stack"), _reshapes(axes.stack, joins=True)),
-    # With constants, or values of one tensor in the place of those of another.
+    # With constants, or with values of one tensor replaced by those of another.
     ((layers.ZeroPadding1D, layers.ZeroPadding2D, layers.ZeroPadding3D),
      _routes(inserts=_always, identity=lambda o: _numbers(o.padding) == {0})),
     (operation_classes("Pad", "PadImages", "Diag", "Diagflat", "Tril", "Triu"), _routes(inserts=_always)),
@@ -171,17 +172,14 @@ _TABLE = (
     (operation_classes("SliceUpdate"), _routes(joins=True, values=(0, 2, "inputs", "updates"))),
     # Copies, the entries that a quantile lies between, and the smooth maximum, whose derivatives are its softmax.
     (operation_classes("Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Logsumexp"), Routing(shares=True)),
-    # The largest or smallest of some values.
-    ((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), _picks("largest", identity=_pools_single_values)),
-    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), _picks("largest")),
-    (layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"), _picks("largest")),
-    (operation_classes("MaxPool", "AdaptiveMaxPool", "Amax"), _picks("largest")),
-    (operation_classes("TopK"), _picks("largest", ranks=True)),
-    (operation_classes("Max"), _picks("largest", inserts=_has_initial)),
-    (operation_classes("Amin"), _picks("smallest")),
-    (operation_classes("Min"), _picks("smallest", inserts=_has_initial)),
-    ((layers.Maximum, keras_classes.Maximum), _picks("largest", joins=True)),
-    ((layers.Minimum, keras_classes.Minimum), _picks("smallest", joins=True)),
+    # The largest or smallest of several values.
+    ((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), _picks(identity=_pools_single_values)),
+    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), _picks()),
+    (layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"), _picks()),
+    (operation_classes("MaxPool", "AdaptiveMaxPool", "Amax", "Amin"), _picks()),
+    (operation_classes("TopK"), _picks(ranks=True)),
+    (operation_classes("Max", "Min"), _picks(inserts=_has_initial)),
+    ((layers.Maximum, layers.Minimum, keras_classes.Maximum, keras_classes.Minimum), _picks(joins=True)),
     # Of single values.
     ((layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D), Routing(identity=_pools_single_values)),
 )  # fmt: skip
@@ -191,12 +189,12 @@ _OF_CLASS = {kind: routing for classes, routing in _TABLE for kind in classes}
 #: Layers and operations whose twin is a `RoutingTwin`, or an `IdentityTwin`.
 ROUTING_CLASSES = tuple(kind for kind, r in _OF_CLASS.items() if r.shares or r.routes is not _never)
 IDENTITY_CLASSES = tuple(kind for kind, r in _OF_CLASS.items() if r.identity in (_always, _to_floats))
-#: Layers that act in training alone.
+#: Layers that act in training only.
 TRAINING_CLASSES = tuple(kind for kind, r in _OF_CLASS.items() if r.only_in_training)
 
 
 def describe_routing(layer_class, *, inserts=False, joins=False, keeps_axes=False):
-    """Adds a layer class of one's own to the table; for the arguments see `tf_lrp.register_routing`."""
+    """Adds a user's layer class to the table; for the arguments see `tf_lrp.register_routing`."""
     _OF_CLASS[layer_class] = Routing(
         routes=_always,
         inserts=_always if inserts else _never,
@@ -219,31 +217,31 @@ def routing_of(operation):
 
 
 def is_identity(operation):
-    """Whether an operation returns its input's values as they are, at inference; types of floats may differ."""
+    """Whether an operation returns the values of its input unchanged at inference; their float type may differ."""
     return routing_of(operation).identity(operation) or (
         isinstance(operation, layers.Activation) and activation_name(operation) == "linear"
     )
 
 
 def only_in_training(operation):
-    """Whether a layer is one of those that act in training alone."""
+    """Whether a layer acts in training only."""
     return routing_of(operation).only_in_training
 
 
 def moves_values(operation):
-    """Whether each output of an operation is an input exactly as it is, or a constant."""
+    """Whether each output of an operation is an exact copy of an input, or a constant."""
     routing = routing_of(operation)
     return is_identity(operation) or (routing.routes(operation) and routing.exact)
 
 
 def moves_entries(operation):
-    """Whether an operation hands strings and integers on as they are."""
+    """Whether an operation returns unchanged entries of strings and integers."""
     routing = routing_of(operation)
     return is_identity(operation) or routing.routes(operation) or routing.converts
 
 
 def values_in(operation, args, kwargs):
-    """What an operation moves, among its arguments: a flat list of tensors, numbers and arrays."""
+    """The arguments whose values an operation moves: a flat list of tensors, numbers and arrays."""
     which = routing_of(operation).values
     if which:
         args, kwargs = [a for n, a in enumerate(args) if n in which], {k: a for k, a in kwargs.items() if k in which}

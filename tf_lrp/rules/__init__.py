@@ -60,3 +60,8 @@ __all__ = [
     "split_by_sign",
     "square",
 ]
+
+# The public place of a rule, for messages and pickles: the modules of this package may change.
+for _rule in (AlphaBeta, Epsilon, Flat, Gamma, Pass, Sign, SignalTakesAll, Stop, Taylor, Unified, Uniform, WSquare,
+              WinnerTakesAll, ZBox, ZPlus, ZRule):  # fmt: skip
+    _rule.__module__ = __name__

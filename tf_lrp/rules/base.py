@@ -60,7 +60,7 @@ class Rule:
                     raise TypeError(f"{type(self).__name__} needs a number as {f.name}, got {value!r}.")
                 if not is_finite(value) and f.name not in ("epsilon", "gamma"):
                     raise ValueError(f"{type(self).__name__} needs a finite {f.name}, got {f.name}={value!r}.")
-            if f.name in ("epsilon", "gamma") and not (is_finite(value) and value >= 0):
+            if f.name in ("epsilon", "gamma") and not (is_finite(value) and value >= 0):  # pyright: ignore[reportOperatorIssue]
                 raise ValueError(f"{type(self).__name__} needs a finite {f.name} >= 0, got {f.name}={value!r}.")
             if f.name == "stabilizer":
                 as_stabilizer(value)

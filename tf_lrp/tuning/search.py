@@ -5,16 +5,21 @@ from __future__ import annotations
 import contextlib
 import gc
 import json
+import os
 import sys
 import time
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import keras
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from tf_lrp.messages import checks
 from tf_lrp.messages.tables import printable
-from tf_lrp.presets import as_preset
-from tf_lrp.tuning.data import data_fingerprint, model_fingerprint
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
+from tf_lrp.tuning.data import Data, data_fingerprint, model_fingerprint
 from tf_lrp.tuning.metrics import Measurer, metrics_of
 from tf_lrp.tuning.result import Tuned
 from tf_lrp.tuning.space import Space
@@ -25,26 +30,24 @@ REFERENCES = ("cmp_a2_flat", "cmp_a1_flat", "epsilon_gamma_box", "epsilon")
 
 
 def tune(
-    model,
-    data,
-    metric="localization",
-    space=None,
-    budget=50,
+    model: keras.Model,
+    data: Data,
+    metric: str | Callable | Sequence[str | Callable] = "localization",
+    space: Space | None = None,
+    budget: int = 50,
     *,
-    out=None,
-    seed=0,
-    progress="auto",
-    batch_size=32,
-    timeout=None,
-    references=REFERENCES,
-):
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    progress: bool | Literal["auto"] = "auto",
+    batch_size: int = 32,
+    timeout: float | None = None,
+    references: Sequence[str | Preset | Rule] = REFERENCES,
+) -> Tuned:
     """Searches for the preset whose explanations do best on data.
 
     The references are measured first. The sampler (Optuna's tree-structured Parzen estimator) starts from those that lie in the
     space. A trial measures one preset on all data; a trial that fails is recorded with its error. Every trial builds its own
-    analyzer, because rules are part of the compiled graph: this takes a few seconds for a deep network. TensorFlow keeps every
-    custom gradient that was ever traced, some megabytes for each trial, until the process ends; a very long search is better
-    split into several calls with ``out``.
+    analyzer, because rules are part of the compiled graph: this takes a few seconds for a deep network.
 
     The winner was chosen on these data, so its value on them is too optimistic: measure it on others, see `Tuned.validate`.
 

@@ -3,8 +3,8 @@
 from tf_lrp.twins import activation, attention, categories, embedding, linear, pooling, products, recurrent, structural
 from tf_lrp.twins.activation import IdentityTwin, PassTwin, SoftmaxTwin, register_activation
 from tf_lrp.twins.base import Twin, with_relevance
+from tf_lrp.twins.gradient import GradientTwin, StopGradientTwin
 from tf_lrp.twins.linear import AffineTwin
-from tf_lrp.twins.plain import PlainTwin, StoppingTwin
 from tf_lrp.twins.plan import DEFAULT_PLAN, Plan, TermPlan
 from tf_lrp.twins.propagation import Propagation
 from tf_lrp.twins.recurrent import RecurrentTwin
@@ -14,15 +14,15 @@ from tf_lrp.twins.structural import RoutingTwin, register_routing
 __all__ = [
     "DEFAULT_PLAN",
     "AffineTwin",
+    "GradientTwin",
     "IdentityTwin",
     "PassTwin",
-    "PlainTwin",
     "Plan",
     "Propagation",
     "RecurrentTwin",
     "RoutingTwin",
     "SoftmaxTwin",
-    "StoppingTwin",
+    "StopGradientTwin",
     "TermPlan",
     "Twin",
     "activation",

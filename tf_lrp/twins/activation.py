@@ -1,6 +1,8 @@
-"""Element-wise layers: relevance passes. And softmax, whose entries depend on each other."""
+"""Element-wise layers, through which relevance passes, and softmax, whose entries depend on each other."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import tensorflow as tf
 from keras import layers
@@ -25,7 +27,7 @@ from tf_lrp.twins.registry import register_twin
 
 @register_twin(*ELEMENTWISE_CLASSES)
 class PassTwin(Twin):
-    """y = f(x) forward, R_x = R_y backward; x and y have one shape."""
+    """y = f(x) forward, R_x = R_y backward, where x and y have the same shape."""
 
     kinds = frozenset({"activation"})
     rules = (Pass,)
@@ -38,7 +40,8 @@ class PassTwin(Twin):
     @classmethod
     def is_nonnegative(cls, operation, call, known):
         function = activation_of(operation)
-        return function.nonnegative or (function.keeps_nonnegative and all(map(known, call.operands[:1])))
+        proven = function.nonnegative or (function.keeps_nonnegative and all(map(known, call.operands[:1])))
+        return proven or super().is_nonnegative(operation, call, known)
 
     @classmethod
     def supports(cls, inputs):
@@ -60,16 +63,13 @@ class PassTwin(Twin):
 
 @register_twin(*IDENTITY_CLASSES)
 class IdentityTwin(PassTwin):
-    """y = x at inference: noise and dropout are off. Casts to integers, which round, are among them."""
+    """y = x at inference: dropout, noise, casts. A cast to integers rounds, and passes relevance all the same."""
 
     kinds = frozenset({"structural"})
-
-    @classmethod
-    def is_nonnegative(cls, operation, call, known):
-        return all(map(known, call.operands))
+    keeps_nonnegative = True
 
     def compute(self, *inputs):
-        # A cast of mixed precision would round values that are carried in full; one to integers is meant to round.
+        # The casts of mixed precision are skipped, because the twin computes in full precision.
         return inputs[0] if is_cast_to_floats(self.operation) or only_in_training(self.operation) else super().compute(*inputs)
 
 
@@ -142,9 +142,15 @@ class SoftmaxTwin(PassTwin):
 
 
 def register_activation(
-    subject, *, nonnegative=False, keeps_nonnegative=False, zero_at_zero=False, zero_below_zero=False, gate="activation"
-):
-    """Says what is known of an activation of one's own. Relevance passes through it, and rules skip what it makes needless.
+    subject: Any,
+    *,
+    nonnegative: bool = False,
+    keeps_nonnegative: bool = False,
+    zero_at_zero: bool = False,
+    zero_below_zero: bool = False,
+    gate: str = "activation",
+) -> Any:
+    """Registers your own activation, and what is known of it. Relevance passes through it; rules use the rest to skip work.
 
     Args:
         subject: class of a layer whose outputs are a function f of the same entry of its input; or a function f that
@@ -153,8 +159,8 @@ def register_activation(
         keeps_nonnegative: bool, whether f(x) >= 0 for all x >= 0.
         zero_at_zero: bool, whether f(0) = 0.
         zero_below_zero: bool, whether f(x) = 0 for all x <= 0.
-        gate: how much f(x) looks like a gate in a product of branches, whose signal is what looks least like one:
-            "activation" (as a ReLU), "bounded" (as tanh) or "gate" (as a sigmoid).
+        gate: the role of f(x) in a product of branches, whose signal is the factor that looks least like a gate:
+            "activation" (like a ReLU), "bounded" (like tanh) or "gate" (like a sigmoid).
 
     Returns:
         ``subject``.
@@ -162,8 +168,8 @@ def register_activation(
     Raises:
         ValueError: if ``gate`` is none of these.
 
-    What is claimed must hold for all numbers, and for all parameters of the layer: it is not checked, and wrong claims make
-    wrong relevance.
+    The claims must hold for all numbers, and for all parameters of the layer. They are not checked, and a wrong claim makes
+    relevance wrong.
     """
     ranks = ("activation", "bounded", "gate")
     if gate not in ranks:

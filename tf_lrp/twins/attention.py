@@ -51,7 +51,7 @@ class DotProductAttentionTwin(Twin):
         return with_relevance(y, self.taking(inputs), lambda relevance: self._relevance(inputs, y, relevance, self.takes))
 
     def _relevance(self, inputs, y, relevance, takes):
-        """Of those of the inputs that ``takes`` flags: a list."""
+        """The relevance of the inputs for which ``takes`` is True: a list."""
         flags = takes or [True] * len(inputs)
         takers = [x for x, flag in zip(inputs, flags, strict=True) if flag]
         g = Stabilizer().divide(relevance, y)
@@ -65,7 +65,7 @@ class DotProductAttentionTwin(Twin):
         return [share * x * dx for share, x, dx in zip(shares, takers, gradients, strict=True)]
 
     def absorbed(self, inputs, relevance):
-        """What arrives where y is 0, and the shares of operands that do not depend on the model's inputs."""
+        """The relevance that arrives where y is 0, and the shares of operands that do not depend on the model's inputs."""
         inputs, y = distinct(inputs), self.compute(*inputs)
         lost = relevance - Stabilizer().divide(relevance, y) * y
         signals = self.takes or [True] * len(inputs)
@@ -79,5 +79,5 @@ class DotProductAttentionTwin(Twin):
 
     @staticmethod
     def _shares(count):
-        """Each product halves what goes through it: queries and keys lie behind two of them, and a bias behind one."""
+        """Each product passes on half: queries and keys are behind two products, values and a bias behind one."""
         return [0.25, 0.25, 0.5, *[0.5] * (count - 3)]

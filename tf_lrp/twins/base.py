@@ -15,16 +15,16 @@ from tf_lrp.rules import Rule
 
 
 def with_relevance(output, inputs, backward):
-    """``output`` as it is, with ``backward`` in place of its gradient.
+    """``output`` unchanged, with ``backward`` as its gradient.
 
     Args:
-        output: tensor, or a nested structure of them.
-        inputs: list of the tensors it was computed from that take relevance.
+        output: tensor, or a nested structure of tensors.
+        inputs: list of those tensors it was computed from that take relevance.
         backward: relevance of ``output`` (its shape; one argument for each tensor in it) -> list of the relevances of
             ``inputs`` (their shapes).
 
     Returns:
-        What equals ``output``.
+        The same values as ``output``, in the same structure.
     """
     flat = tree.flatten(output)
 
@@ -33,10 +33,10 @@ def with_relevance(output, inputs, backward):
         outputs = [tf.identity(t) for t in tensors[: len(flat)]]
 
         def grad(*relevance):
-            found = list(backward(*relevance))
-            for r, x in zip(found, inputs, strict=True):
+            of_inputs = list(backward(*relevance))
+            for r, x in zip(of_inputs, inputs, strict=True):
                 note_shape(r, x.shape)
-            return (*[None] * len(flat), *found)
+            return (*[None] * len(flat), *of_inputs)
 
         return outputs[0] if len(flat) == 1 else outputs, grad
 
@@ -48,13 +48,13 @@ def with_relevance(output, inputs, backward):
 
 
 def note_shape(tensor, shape):
-    """Tells a tensor of a graph what is known of its shape, where the operations that made it have lost it."""
+    """Adds what is known about the shape of a graph's tensor, if the operations that computed it have lost it."""
     if not tf.executing_eagerly() and isinstance(tensor, tf.Tensor) and tensor.shape.is_compatible_with(shape):
         tensor.set_shape(shape)
 
 
 class Twin(keras.layers.Layer):
-    """Base of all twins: holds the original operation, shares its variables, never calls it on symbolic tensors.
+    """Base of all twins. A twin holds the original operation, shares its variables and never calls it on symbolic tensors.
 
     Args:
         operation: the original Keras layer or operation.
@@ -63,14 +63,14 @@ class Twin(keras.layers.Layer):
         dtype: type in which activations and relevance are computed.
         arguments: (args, kwargs) of the original's call, with a KerasTensor in the place of each input; the twin itself
             is called on the inputs alone, in their order.
-        takes: for each input whether relevance reaches it; the others are masks, gates, or depend on no input of the
-            model. () stands for all.
+        takes: for each input whether it takes relevance; the others are masks or gates, or do not depend on the model's
+            inputs. () stands for all.
     """
 
     #: What selectors can call the layer, words from `tf_lrp.select.KINDS`, such as {"dense", "weights"}. With "weights" it is
-    #: counted among the layers with weights, and presets choose its rule. Empty: what the library makes of the operation.
+    #: counted among the layers with weights, and presets choose its rule. Empty: the kinds of the nearest base class's twin.
     kinds: frozenset[str] = frozenset()
-    #: The rule unless a preset addresses it; None: presets must say (with "weights"), or it needs none (without).
+    #: The rule unless a preset addresses it; None: a preset must choose one (with "weights"), or `Pass` (without).
     default_rule: Rule | None = None
     #: Rules that make sense here; () stands for any.
     rules: tuple[type, ...] = ()
@@ -78,7 +78,7 @@ class Twin(keras.layers.Layer):
     remainder = ""
     #: Whether no output is negative where no input, and no number among the arguments, is. Rules use it to skip work.
     keeps_nonnegative = False
-    #: Whether it computes with its inputs alone, without weights: what it makes of probabilities are no scores.
+    #: Whether it computes with its inputs alone, without weights, so that of probabilities it does not make scores.
     is_arithmetic = False
     #: Whether each entry of the output depends on the same entry of each input alone.
     is_elementwise = False
@@ -96,9 +96,10 @@ class Twin(keras.layers.Layer):
         self.built, self._shapes = True, ()
 
     def __call__(self, *inputs, **kwargs):
-        """As of a Keras layer, with the shapes that were inferred, and never the very tensor that it was given.
+        """Calls the layer, keeps the shapes that were inferred, and never returns one of its input tensors itself.
 
-        The gradient at a tensor is all that reaches it: relevance at this layer would hold that of its input's other takers.
+        The gradient at a tensor is the sum over all its consumers. If a layer returned its input itself, relevance at this
+        layer would include what the input's other consumers hand back.
         """
         outputs = super().__call__(*inputs, **kwargs)
         given = {id(t) for t in inputs if tf.is_tensor(t)}
@@ -107,7 +108,7 @@ class Twin(keras.layers.Layer):
             self._shapes = self._shapes or (tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs)))
         elif self._shapes and not tf.executing_eagerly():
             of_inputs, of_outputs = self._shapes
-            # What was inferred for symbolic inputs holds for all that are known at least as well.
+            # What was inferred for symbolic inputs holds for inputs whose shapes are known at least as well.
             if all(x.shape.is_subtype_of(tf.TensorShape(shape)) for x, shape in zip(inputs, of_inputs, strict=True)):
                 for t, shape in zip(tree.flatten(outputs), of_outputs, strict=True):
                     note_shape(t, shape)
@@ -115,14 +116,14 @@ class Twin(keras.layers.Layer):
 
     @classmethod
     def supports(cls, inputs):
-        """Whether it can stand in for an operation on these symbolic inputs, those that take relevance."""
+        """Whether the twin can replace an operation on these symbolic inputs, those that take relevance."""
         return True
 
     @classmethod
     def takers(cls, signals):
-        """Which inputs relevance reaches, given which of them depend on the model's inputs (tuple of bools).
+        """Which inputs take relevance, given which of them depend on the model's inputs (tuples of bools).
 
-        A twin with masks or gates among its inputs says no for them: layers that only feed those take no relevance.
+        A twin returns False for masks and gates among its inputs. Layers that feed only those then take no relevance.
         """
         return signals
 
@@ -158,7 +159,7 @@ class Twin(keras.layers.Layer):
         return self._symbolic()
 
     def taking(self, inputs):
-        """Those of the inputs that relevance reaches."""
+        """Those of the inputs that take relevance."""
         return [x for x, takes in zip(inputs, self.takes, strict=True) if takes] if self.takes else list(inputs)
 
     def compute(self, *inputs):
@@ -166,7 +167,7 @@ class Twin(keras.layers.Layer):
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype), self.run(inputs))
 
     def run(self, inputs):
-        """As `compute`, but what is no float stays as it is."""
+        """As `compute`, but integers, bools and strings keep their types."""
         args, kwargs = self._fill_in(inputs)
         with keras_backend.reading_variables_as(self.compute_dtype):
             outputs = call_of(self.operation)(*args, **kwargs)
@@ -174,7 +175,7 @@ class Twin(keras.layers.Layer):
         return tree.map_structure(lambda t: tf.cast(t, self.compute_dtype) if t.dtype.is_floating else t, outputs)
 
     def call(self, *inputs):
-        raise NotImplementedError(f"{type(self).__name__} does not say how relevance goes through it")
+        raise NotImplementedError(f"{type(self).__name__} needs a method call that hands back relevance")
 
     def compute_output_spec(self, *inputs):
         args, kwargs = self._fill_in(inputs)
@@ -188,7 +189,7 @@ class Twin(keras.layers.Layer):
         )
 
     def absorbed(self, inputs, relevance):
-        """What became of relevance that does not reach the inputs.
+        """The relevance that does not reach the inputs, by cause.
 
         Args:
             inputs: list of the input tensors.
@@ -202,7 +203,7 @@ class Twin(keras.layers.Layer):
 
 
 def distinct(inputs):
-    """The inputs as a list of objects of their own: x + x has two inputs, each with its own relevance."""
+    """The inputs as distinct tensors: x + x has two inputs, each with its own relevance."""
     return list(inputs) if len(inputs) == 1 else [tf.identity(x) for x in inputs]
 
 
@@ -216,7 +217,7 @@ def summed_to(relevance, x):
     for axis, length in enumerate(x.shape):
         if length == 1 and summed.shape[axis] != 1:
             summed = tf.reduce_sum(summed, axis, keepdims=True)
-        elif length is None:  # whether it was broadcast shows when the graph runs
+        elif length is None:  # whether it was broadcast is known when the graph runs
             count = tf.shape(summed)[axis]
             ones = tf.concat([tf.shape(summed)[:axis], [size[axis], count // size[axis]], tf.shape(summed)[axis + 1 :]], 0)
             summed = tf.reduce_sum(tf.reshape(summed, ones), axis + 1)

@@ -1,4 +1,4 @@
-"""Preprocessing inside the model: relevance ends at the category, the token or the text that a layer looked up."""
+"""Preprocessing inside the model: relevance ends at the category, token or text that a layer looks up."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from tf_lrp.keras_compat.operations import Entries, WithEntries, layer_of
 from tf_lrp.rules import Pass
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, with_relevance
-from tf_lrp.twins.plain import like
+from tf_lrp.twins.gradient import like
 from tf_lrp.twins.registry import register_twin
 
-#: Layers that make codes, or vectors with an entry for each category, of strings and numbers.
+#: Layers that turn strings and numbers into codes, or into vectors with an entry for each category.
 CATEGORY_LAYERS = (
     layers.CategoryEncoding, layers.IntegerLookup, layers.StringLookup, layers.Hashing, layers.HashedCrossing,
     layers.Discretization, layers.TextVectorization,
@@ -22,7 +22,7 @@ CATEGORY_LAYERS = (
 
 @register_twin(Entries)
 class EntriesTwin(Twin):
-    """The numbers at which relevance of strings and integers ends."""
+    """Numbers beside strings and integers, which take their relevance."""
 
     kinds = frozenset({"structural"})
     rules = (Pass,)
@@ -33,12 +33,12 @@ class EntriesTwin(Twin):
 
 @register_twin(*CATEGORY_LAYERS, WithEntries)
 class CategoryTwin(Twin):
-    """Codes, or vectors over the categories, forward; backward each entry of the input takes what became of it.
+    """Codes, or vectors over the categories, forward; backward each entry of the input takes the relevance of its categories.
 
-    - Codes ("int"), and a vector for each entry ("one_hot", texts): R_i is the sum over what was made of entry i.
+    - Codes ("int"), and a vector for each entry ("one_hot", texts): R_i is the sum over the outputs made from entry i.
     - A vector for several entries ("multi_hot", "count", "tf_idf"): the n_k entries of the category k share R_k evenly. Rules
       that give something to zeros (the flat one) leave relevance with categories that do not occur: all entries share it.
-    - What is made of a pair of entries (`HashedCrossing`) is shared evenly among its members.
+    - The relevance of a pair of entries (`HashedCrossing`) is shared evenly between the two.
 
     Where `CategoryEncoding` counts with weights that depend on the model's inputs, these take all: R_i = w_i / y_k R_k.
     """
@@ -54,12 +54,12 @@ class CategoryTwin(Twin):
         ):
             raise ValueError(
                 f"The layer {self.name!r} ({type(self.layer).__name__}) makes "
-                f"{preprocessing.number_of_categories(self.layer)} codes, and "
-                f"{self.compute_dtype} tells only {_largest_exact(self.compute_dtype)} apart: explain the model in float64."
+                f"{preprocessing.number_of_categories(self.layer)} codes, but "
+                f"{self.compute_dtype} distinguishes only {_largest_exact(self.compute_dtype)}: explain the model in float64."
             )
 
     def run(self, inputs):
-        # Codes that other layers made are carried as floats.
+        # Codes from other layers are represented as floats.
         return super().run([like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
 
     def call(self, *inputs):
@@ -73,7 +73,7 @@ class CategoryTwin(Twin):
         return with_relevance(self.compute(*inputs), taking, backward)
 
     def _of_each(self, relevance, x):
-        """The sum over what was made of each entry."""
+        """The sum over the outputs made from each entry."""
         return tf.reduce_sum(tf.reshape(relevance, tf.concat([tf.shape(x), [-1]], 0)), -1)
 
     def _shared(self, relevance, inputs, x):
@@ -88,11 +88,11 @@ class CategoryTwin(Twin):
         return self._of_members(relevance, inputs, x)
 
     def _of_members(self, relevance, inputs, x):
-        """Relevance of categories (N, K), given back to the entries (N, L) that are in them."""
+        """Relevance of categories (N, K), passed to the entries (N, L) that belong to them."""
         first = self.operation.count if isinstance(self.operation, WithEntries) else 0
         values = like(inputs[first], self.symbolic_inputs[first])
         categories, known = tf.cast(preprocessing.categories_of(self.layer, values), tf.int32), tf.shape(relevance)[-1]
-        categories = tf.where((categories >= 0) & (categories < known), categories, known)  # the last stands for none
+        categories = tf.where((categories >= 0) & (categories < known), categories, known)  # the last one means: no category
         counts = self._counts(categories, known, None, relevance.dtype)
         if x is inputs[0]:
             shares, weights = tf.math.divide_no_nan(relevance, counts), tf.ones_like(x)

@@ -1,4 +1,4 @@
-"""Embeddings: the relevance of a token is the sum over what it was embedded as."""
+"""Embeddings: the relevance of a token is the sum over its embedding vector."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ from tf_lrp.twins.registry import register_twin
 
 
 class _LookUp(Twin):
-    """Rows of a table by indices that come from the model's inputs (and so as floats)."""
+    """Rows of a table, at indices that depend on the model's inputs (and so are represented as floats)."""
 
     kinds = frozenset({"structural"})
     rules = (Pass,)
 
     def look_up(self, inputs, made):
-        """The rows; the relevance of an index is the sum over the axes ``made`` by looking it up."""
+        """The rows; the relevance of an index is the sum over the axes that the look-up adds.
+
+        Args:
+            inputs: list of tensors.
+            made: (rank of the rows, rank of the indices) -> list of these axes.
+        """
         (indices,) = self.taking(inputs)
         rows = self.compute(*[tf.cast(x, tf.int32) if x is indices else x for x in inputs])
         axes = made(rows.shape.rank, indices.shape.rank)
@@ -39,7 +44,7 @@ class EmbeddingTwin(_LookUp):
 
 @register_twin(*keras_classes.operation_classes("Take", "TakeAlongAxis"))
 class TakeTwin(_LookUp):
-    """keras.ops.take. Where the model's inputs are the indices it is an embedding; else values go back to their places."""
+    """keras.ops.take. If the indices depend on the model's inputs it is an embedding; else relevance goes to the values."""
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(operation, rule, name, dtype, arguments, takes)
@@ -55,11 +60,11 @@ class TakeTwin(_LookUp):
             return self.compute(inputs[0], *[tf.cast(x, tf.int32) for x in inputs[1:]])
         axis = self.operation.axis
 
-        def made(rank, of_indices):
+        def made(rank, index_rank):
             if axis is None or type(self.operation).__name__ == "TakeAlongAxis":  # one value for each index
                 return []
             # (*before, indices, *behind): the table's axes lie around those of the indices.
-            first = axis % (rank - of_indices + 1)
-            return [a for a in range(rank) if not first <= a < first + of_indices]
+            first = axis % (rank - index_rank + 1)
+            return [a for a in range(rank) if not first <= a < first + index_rank]
 
         return self.look_up(inputs, made)

@@ -1,4 +1,4 @@
-"""Max-pooling and maximum: the winner takes all, or the windows share by another rule."""
+"""Max-pooling and maximum: the winner takes all relevance, or another rule is applied to the average of the window."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tf_lrp.twins.registry import register_twin
 
 
 def winners(candidates, ties):
-    """Each candidate's share of the win along the last axis: 1 for the largest; equals share, or the first takes all.
+    """Each candidate's share along the last axis: 1 for the largest. Equal candidates share, or the first of them takes all.
 
     Args:
         candidates: tensor (..., n).
@@ -37,7 +37,7 @@ def winners(candidates, ties):
 
 
 class _MaximumTwin(Twin):
-    """Relevance goes to the winner among candidates, which a subclass lays out along a last axis."""
+    """Relevance goes to the winner among candidates, which a subclass arranges along the last axis."""
 
     rules = (WinnerTakesAll,)
     default_rule = WinnerTakesAll()
@@ -51,11 +51,11 @@ class _MaximumTwin(Twin):
         return all(map(known, call.operands)) and (initial is None or known(initial))
 
     def candidates(self, inputs):
-        """Tensor (*shape of the output, n) of the values that compete for each output, linear in the inputs."""
-        raise NotImplementedError(f"{type(self).__name__} does not say who competes")
+        """Tensor (*shape of the output, n) of the candidates for each output, linear in the inputs."""
+        raise NotImplementedError(f"{type(self).__name__} does not define its candidates")
 
     def call(self, *inputs):
-        inputs = distinct([tf.cast(x, self.compute_dtype) for x in inputs])  # a mask may be among them
+        inputs = distinct([tf.cast(x, self.compute_dtype) for x in inputs])  # one of them may be a mask
 
         def backward(relevance):
             with tf.GradientTape(watch_accessed_variables=False) as tape:
@@ -154,7 +154,7 @@ class MaxTwin(_MaximumTwin):
         initial = getattr(self.operation, "initial", None)
         if initial is None:
             return found
-        # A constant competes as well, and keeps what it wins.
+        # The initial value is a candidate, too, and keeps the relevance that it wins.
         return tf.concat([found, tf.fill([*tf.unstack(tf.shape(found))[:-1], 1], tf.cast(initial, found.dtype))], axis=-1)
 
 
@@ -170,7 +170,7 @@ class MinTwin(MaxTwin):
     *keras_classes.operation_classes("MaxPool"),
 )
 class WinnerTwin(Twin):
-    """Pools whose winners TensorFlow's own gradient finds; where it lets equals share, they share."""
+    """Pooling by TensorFlow's own gradient, which finds the winners. Equal candidates share where that gradient shares."""
 
     kinds = frozenset({"pooling", "max_pooling"})
     default_rule = WinnerTakesAll()
@@ -199,7 +199,7 @@ class MaxPoolingTwin(_MaxPoolingTwin):
     """The largest value of each window."""
 
     def call(self, x):
-        # TensorFlow's own gradient already gives it to the first of equals, in one pass.
+        # TensorFlow's own gradient goes to the first of equal candidates already, in one operation.
         if self.rule == WinnerTakesAll("first") and len(self.operation.pool_size) < 3:
             return self.compute(x)
         return super().call(x)
@@ -214,7 +214,7 @@ class MaxPoolingTwin(_MaxPoolingTwin):
         return self._windows(x)
 
     def _windows(self, x):
-        """(N, *outputs, C, taps): for each tap a strided slice of the padded input."""
+        """(N, *outputs, C, taps): one strided slice of the padded input for each tap of the window."""
         layer, axes = self.operation, range(1, x.shape.rank - 1)
         lowest, sizes, slices = x.dtype.min, [], []
         paddings = [[0, 0]]
@@ -240,5 +240,5 @@ class MaxPoolingTwin(_MaxPoolingTwin):
         return tf.stack(slices, axis=-1)
 
 
-#: The twins above, whose winners alone take relevance.
+#: Twins whose winners alone take relevance.
 POOLING_TWINS = (MaxPoolingTwin, GlobalMaxPoolingTwin, MaxTwin, MinTwin, WinnerTwin)

@@ -1,4 +1,4 @@
-"""Recurrent layers: one scan forward over a cell's twin, one back.
+"""Recurrent layers: a forward scan and a backward scan over the twin of the cell.
 
 Source: Arras et al. 2017, "Explaining recurrent neural network predictions in sentiment analysis", and 2019, "Explaining
 and interpreting LSTMs": the signal takes all, gates none.
@@ -15,7 +15,7 @@ from tf_lrp.keras_compat import keras_classes
 from tf_lrp.twins.base import Twin, distinct, with_relevance
 from tf_lrp.twins.registry import register_twin
 
-#: Whether loops over steps are written out in the graph, for runtimes that know no loops over lists.
+#: Whether loops over steps are unrolled in the graph, for runtimes without loops over lists of tensors.
 unrolling = contextvars.ContextVar("unrolling", default=False)
 
 
@@ -32,9 +32,9 @@ unrolling = contextvars.ContextVar("unrolling", default=False)
 class RecurrentTwin(Twin):
     """y_t, s_t = cell(x_t, s_{t-1}) for each step t; where a mask is False, state and output stay as they were.
 
-    The forward scan keeps the states of each step and nothing else; the backward scan runs the cell's twin once more for
-    each step and takes the relevance of (x_t, s_{t-1}) from that of (y_t, s_t). So the graph has the size of one step, and
-    memory grows with the length by one state.
+    The forward scan stores only the states of each step. The backward scan runs the cell's twin again for each step and
+    computes the relevance of (x_t, s_{t-1}) from that of (y_t, s_t). So the graph has the size of one step, and memory grows
+    by one state for each step.
 
     Args:
         operation, rule, name, dtype, arguments, takes: see `Twin`.
@@ -59,8 +59,8 @@ class RecurrentTwin(Twin):
         def backward(*relevance):
             of_output, of_states = relevance[0], relevance[1:]
             of_x, of_initial = self._backward(x, allowed, before, of_output, of_states)
-            found = [(sequence, self._batch_first(of_x)), *zip(states, of_initial, strict=True)]
-            return [next(r for t, r in found if t is taker) for taker in takers]
+            pairs = [(sequence, self._batch_first(of_x)), *zip(states, of_initial, strict=True)]
+            return [next(r for t, r in pairs if t is taker) for taker in takers]
 
         takers = self.taking(inputs)
         result = self._batch_first(outputs, ordered=False) if layer.return_sequences else last[0]
@@ -73,9 +73,9 @@ class RecurrentTwin(Twin):
         return tree.flatten(spec) if self.operation.return_state else spec
 
     def unrolled(self, inputs, relevance):
-        """What the cell's twin sees in a backward pass, with each step of each sample as a sample of its own.
+        """The inputs and relevance of the cell's twin in a backward pass, with each step of each sample as one sample.
 
-        Runs eagerly, for those who draw up a balance.
+        Runs eagerly; the conservation of relevance is computed from it.
 
         Args:
             inputs: list of the input tensors.
@@ -120,7 +120,7 @@ class RecurrentTwin(Twin):
         return tf.reverse(t, [0]) if self.operation.go_backwards else t
 
     def _batch_first(self, t, ordered=True):
-        """Back from (T, N, ...); ``ordered`` as the sequence came, not as the layer went through it."""
+        """Transposes (T, N, ...) back; ``ordered``: in the order of the sequence, not in that of the layer."""
         if ordered and self.operation.go_backwards:
             t = tf.reverse(t, [0])
         return tf.transpose(t, (1, 0, *range(2, t.shape.rank)))
@@ -142,7 +142,7 @@ class RecurrentTwin(Twin):
             return t + 1, new_output, new_states, outputs.write(t, new_output), before
 
         arrays = self._array(x, like.shape), [self._array(x, s.shape) for s in self.step.inputs[1:]]
-        shapes = tf.TensorShape(like.shape), self._state_shapes(), *_loose(arrays)
+        shapes = tf.TensorShape(like.shape), self._state_shapes(), *_unknown_shapes(arrays)
         output, states, outputs, before = self._loop(x, body, (first, states, *arrays), shapes)
         return outputs.stack(), [b.stack() for b in before], [output, *states]
 
@@ -163,7 +163,7 @@ class RecurrentTwin(Twin):
         return state
 
     def _array(self, x, shape):
-        """Takes one tensor for each step."""
+        """An array that holds one tensor for each step."""
         if self._unrolls(x):
             return _List()
         return tf.TensorArray(self.compute_dtype, tf.shape(x)[0], element_shape=shape)
@@ -204,7 +204,7 @@ class RecurrentTwin(Twin):
             of_previous = found[1:]
             left = tf.zeros_like(arriving)
             if allowed is not None:
-                # What was computed at a masked step is thrown away: output and state are those of the step before.
+                # The results of a masked step are discarded: output and state are those of the step before.
                 left = left if layer.zero_output_for_mask else arriving - passing
                 of_previous = [f + r - s for f, r, s in zip(of_previous, of_states, staying, strict=True)]
             if taken is not None:
@@ -212,13 +212,13 @@ class RecurrentTwin(Twin):
             return n + 1, left, of_previous, of_x.write(t, found[0])
 
         of_x = self._array(x, x.shape[1:])
-        shapes = tf.TensorShape(self.step.outputs[0].shape), self._state_shapes(), _loose(of_x)
+        shapes = tf.TensorShape(self.step.outputs[0].shape), self._state_shapes(), _unknown_shapes(of_x)
         _, of_states, of_x = self._loop(x, body, (carried, of_states, of_x), shapes)
         return of_x.stack(), of_states
 
 
 class _List:
-    """What a tf.TensorArray is to a loop, for one that is written out."""
+    """Replaces a tf.TensorArray in a loop that is unrolled."""
 
     def __init__(self, items=()):
         self.items = dict(items)
@@ -235,5 +235,5 @@ def _where(allowed, new, old):
     return tf.where(tf.reshape(allowed, tf.concat([tf.shape(allowed), [1] * (new.shape.rank - 1)], 0)), new, old)
 
 
-def _loose(arrays):
+def _unknown_shapes(arrays):
     return tree.map_structure(lambda _: tf.TensorShape(None), arrays)

@@ -1,4 +1,4 @@
-"""Which twin stands in for which layer; users add their own."""
+"""The table of twins: class of a layer or operation -> class of its twin. Users add their own."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def register_twin(*layer_classes):
     """Class decorator: nodes of these layer (or operation) classes get the decorated `Twin`.
 
     Raises:
-        TypeError: if the twin's ``kinds`` are no set of words.
-        ValueError: if a kind is none of `tf_lrp.select.KINDS`.
+        TypeError: if the twin's ``kinds`` are not a set of strings.
+        ValueError: if a kind is not one of `tf_lrp.select.KINDS`.
 
     Example:
         >>> @tf_lrp.register_twin(MySwish)
@@ -48,6 +48,9 @@ def twin_class_of(operation, signals=None):
 
 
 def twin_class_of_base(operation):
-    """The twin class of an operation's nearest base class that declares kinds, whatever ``call`` the operation has; or None."""
+    """The twin class of an operation's nearest base class that declares kinds, whatever ``call`` the operation has; or None.
+
+    Base classes with weights do not count: whether a subclass with a ``call`` of its own uses them is unknown.
+    """
     twins = (_TWIN_OF_LAYER[base] for base in type(operation).__mro__ if base in _TWIN_OF_LAYER)
-    return next((twin for twin in twins if twin.kinds), None)
+    return next((twin for twin in twins if twin.kinds and "weights" not in twin.kinds), None)

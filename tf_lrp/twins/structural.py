@@ -1,4 +1,4 @@
-"""Layers that move values around: their own gradient routes relevance, and sums it where a value was copied."""
+"""Layers that only move values: their own gradient routes relevance, and sums it where a value was copied."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ class RoutingTwin(Twin):
     def is_nonnegative(cls, operation, call, known):
         if isinstance(operation, keras_classes.operation_classes("Resize")):
             return operation.interpolation == "nearest" and all(map(known, [*call.operands, operation.fill_value]))
-        return moves_values(operation) and all(map(known, values_in(operation, call.args, call.kwargs)))
+        moves = moves_values(operation) and all(map(known, values_in(operation, call.args, call.kwargs)))
+        return moves or super().is_nonnegative(operation, call, known)
 
     @property
     def remainder(self):
@@ -35,22 +36,22 @@ class RoutingTwin(Twin):
 
 @register_twin(*keras_classes.operation_classes("ScatterUpdate", "SegmentMax", "SegmentMin"))
 class PlacingTwin(RoutingTwin):
-    """Values that go to places, perhaps given among the inputs. Where TensorFlow lets equal maxima share, they share."""
+    """Values written at indices, which may be inputs. Equal maxima share relevance where TensorFlow shares the gradient."""
 
     def call(self, *inputs):
-        return self.compute(*[_as_places(x, t.dtype) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
+        return self.compute(*[_as_indices(x, t.dtype) for x, t in zip(inputs, self.symbolic_inputs, strict=True)])
 
 
-def _as_places(x, dtype):
-    """Integers that come from the model's inputs are carried as floats."""
+def _as_indices(x, dtype):
+    """Indices as integers: those that depend on the model's inputs are represented as floats."""
     return tf.cast(x, dtype) if "int" in dtype and x.dtype.is_floating else x
 
 
-def register_routing(layer_class, *, inserts=False, joins=False, keeps_axes=False):
-    """Says that a layer of one's own only moves values: each output is a copy of an input, or a constant.
+def register_routing(layer_class: type, *, inserts: bool = False, joins: bool = False, keeps_axes: bool = False) -> type:
+    """Registers your own layer as one that only moves values: each output is a copy of an input, or a constant.
 
-    Relevance goes where the gradient of the layer's ``call`` sends it; gates, signs and a softmax at the outputs are seen
-    through the layer.
+    Relevance goes where the gradient of the layer's ``call`` sends it. A gate before the layer is still recognized as a gate
+    after it, and a softmax before it is removed at the outputs.
 
     Args:
         layer_class: class of the layer.

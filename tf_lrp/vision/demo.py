@@ -81,7 +81,7 @@ def _paste(canvas, pixels, left, top):
 
 
 def _caption(pen, center, baseline, name, score):
-    """The class in bold and its score behind it, centred together."""
+    """The class in bold and its score after it, centred together."""
     number = f"   score {score:.1f}"
     start = center - (_font(20, bold=True).getlength(name) + _font(16).getlength(number)) / 2
     pen.text((start, baseline), name, _INK, _font(20, bold=True), anchor="ls")
@@ -90,7 +90,7 @@ def _caption(pen, center, baseline, name, score):
 
 def _legend(pen, center, middle):
     """What the colours mean."""
-    against, pro, bar = "speaks against the class", "speaks for the class", 240
+    against, pro, bar = "evidence against the class", "evidence for the class", 240
     colours = heatmap.to_rgb(np.linspace(-1, 1, bar)[None], cmap=_CMAP)[0]
     for offset, colour in enumerate(colours):
         x = center - bar / 2 + offset

@@ -25,7 +25,7 @@ def grid(
         row_titles: one title a row, drawn left of it; column_titles: one a column, drawn above. A title may have
             several lines and may be None. Titles wider than a cell are wrapped, and set smaller where a word is wider.
         cell_size: side of the square cells in pixels, or (height, width). Default: the largest picture, enlarged by
-            the whole factor that brings its longer side to 96 pixels, so that small maps can be seen.
+            the integer factor that brings its longer side to 96 pixels, so that small maps can be seen.
         margin: pixels around and between cells.
         font_size: height of the titles in pixels; by default a twelfth of the cell's height, within 11 to 24.
 
@@ -163,7 +163,7 @@ class _Titles:
                     continue
                 lines += [line] if line else []
                 while len(word) > 1 and self._extent(word) > width:
-                    # Break behind the last mark that fits, else behind the last letter that does.
+                    # Break after the last punctuation mark that fits, else after the last letter that does.
                     ends = [end for end in range(1, len(word)) if self._extent(word[:end]) <= width] or [1]
                     end = max([end for end in ends if word[end - 1] in "_-./,:+="] or ends)
                     lines.append(word[:end])

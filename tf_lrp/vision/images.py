@@ -48,7 +48,7 @@ _limit = threading.Lock()
 
 @contextlib.contextmanager
 def _allowed(max_pixels):
-    """Pillow reads pictures of up to so many pixels; None: of its own limit, 178,956,970."""
+    """Pillow reads pictures of at most ``max_pixels``; None keeps its own limit, 178,956,970."""
     if max_pixels is None:
         yield
         return
@@ -126,7 +126,7 @@ def fit(image, size):
     Returns:
         uint8 array (height, width, 3).
     """
-    # Cropped before resizing, so that a very long and narrow picture is never blown up as a whole.
+    # Cropped before resizing, so that a very long and narrow picture is never enlarged completely.
     return np.asarray(ImageOps.fit(image, (size[1], size[0]), Image.Resampling.BILINEAR))
 
 
@@ -164,7 +164,7 @@ def prepare(pictures, preparation, channels=3):
 
 
 def as_seen(picture, size):
-    """The picture with the black border that a network's preprocessing put around it, so that relevance lies on it.
+    """The picture with the black border that a network's preprocessing put around it, so that it has the size of the relevance.
 
     Args:
         picture: uint8 (h, w, 3).

@@ -52,4 +52,4 @@ _CLASSES = {
     "PatternAttribution": "pattern.attribution",
 }
 globals().update({name: analyzers[_CLASSES[name]] for name in _CLASSES})
-__all__ += list(_CLASSES)
+__all__ += list(_CLASSES)  # pyright: ignore[reportUnsupportedDunderAll]

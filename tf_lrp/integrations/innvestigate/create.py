@@ -23,7 +23,7 @@ from tf_lrp.presets import Preset
 _MODES = ("max_activation", "index", "all")
 _FUSE_MODES = ("one_linear", "two_linear")
 
-#: What its analyzers can be told about the backward pass itself, and does not change their results; nothing to tell here.
+#: Arguments of its analyzers for debugging the backward pass; they do not change results and have no effect here.
 _DEBUGGING = ("reverse_verbose", "reverse_check_min_max_values", "reverse_keep_tensors", "reverse_reapply_on_copied_layers")
 #: The same, where results change.
 _CHANGING = ("reverse_clip_values", "reverse_project_bottleneck_layers")
@@ -313,7 +313,7 @@ def create_analyzer(
         disable_model_checks: whether the warnings about models outside a method's assumptions are left out.
         allow_lambda_layers: taken; whether a layer can be explained does not depend on it.
         reverse_check_finite: whether ``analyze`` warns where relevance is not finite. The other ``reverse_...`` of iNNvestigate
-            are taken: those that print or keep what happens on the way warn that nothing is to be had, and those that change
+            are accepted: those that print or keep intermediate values warn that they have no effect, and those that change
             results are refused.
         **arguments: of this analyzer, as in iNNvestigate 2.1 (``rule=``, ``epsilon=``, ``steps=`` ...), or options of
             `tf_lrp.Analyzer` such as ``batch_size``.
@@ -342,14 +342,14 @@ def create_analyzer(
 
 
 def _without_reverse(arguments):
-    """The arguments without those that speak of iNNvestigate's own backward pass."""
+    """The arguments without those about iNNvestigate's own backward pass."""
     wanted = [key for key in (*_DEBUGGING, *_CHANGING) if arguments.get(key)]
     refused = [key for key in wanted if key in _CHANGING]
     if refused:
         raise ValueError(f"{', '.join(refused)} would change the relevance, and is not to be had here: leave it out.")
     if wanted:
         warnings.warn(
-            f"{', '.join(wanted)}: of no effect here. What happens on the way is told by analyzer.rules(), "
+            f"{', '.join(wanted)}: no effect here. Intermediate results are shown by analyzer.rules(), "
             "analyzer.conservation(x) and analyze(x, layers=[...]).",
             stacklevel=3,
         )

@@ -102,9 +102,9 @@ class Perturbation:
 
     def _untiled(self, pixels, shape):
         n, c, rows, h, columns, w = pixels.shape
-        whole = pixels.reshape(n, c, rows * h, columns * w)
+        images = pixels.reshape(n, c, rows * h, columns * w)
         (top, _), (left, _) = self._padding(shape[2:])
-        return whole[:, :, top : top + shape[2], left : left + shape[3]]
+        return images[:, :, top : top + shape[2], left : left + shape[3]]
 
 
 class PerturbationAnalysis:
@@ -117,8 +117,8 @@ class PerturbationAnalysis:
         perturbation: `Perturbation`; its ``num_perturbed_regions`` is set step by step.
         steps: number of steps.
         regions_per_step: regions that each step replaces more than the one before.
-        recompute_analysis: whether what is left is explained anew before each step, and its regions are replaced; else the
-            regions are those of the whole pictures.
+        recompute_analysis: whether the perturbed images are explained again before each step, and ranked by that; otherwise the
+            regions are ranked once, on the original images.
         verbose: whether the metrics of each step are printed.
     """
 

@@ -89,7 +89,7 @@ def _chosen(condition, yes, no):
 
 @opens_function("Cond")
 def _cond(operation, pred, true_fn, false_fn):
-    """Both branches, of which relevance goes to the one that was chosen."""
+    """Both branches; relevance goes to the one that is chosen."""
     if not is_symbolic(pred):
         return true_fn() if pred else false_fn()
     return _chosen(pred, true_fn(), false_fn())

@@ -1,4 +1,4 @@
-"""How layers open whose own ``call`` does not run on symbolic tensors: each as a function of symbolic tensors."""
+"""Layers whose own ``call`` does not run on symbolic tensors, each written as a function that does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tf_lrp.keras_compat.side_effects import Unexplainable
 
 @opens(*layer_classes("ContrastLimitedAdaptiveHistogramEqualization"))
 def _local_equalization(layer, *args, **kwargs):
-    raise Unexplainable("it looks each value up in a table of how often values occur around it, which has no relevance rule")
+    raise Unexplainable("it looks each value up in a table of the frequencies of values around it, which has no relevance rule")
 
 
 @opens(layers.TimeDistributed)
@@ -30,13 +30,13 @@ def _time_distributed(layer, inputs, mask=None, training=None):
 
 @opens(*FEATURE_CONCATENATION)
 def _feature_concatenation(layer, xs):
-    """Its own call takes TensorFlow's function."""
+    """Its own call uses TensorFlow's function."""
     return ops.concatenate(xs, axis=layer.axis)
 
 
 @opens(layers.Bidirectional)
 def _bidirectional(layer, sequences, initial_state=None, mask=None, training=None):
-    """Both layers, the backward one in its own order; without the fused kernels that Keras may take."""
+    """Both layers, of which the backward one reads the sequence in reverse; without the fused kernels that Keras may use."""
     half = None if initial_state is None else len(initial_state) // 2
     states = (None, None) if half is None else (initial_state[:half], initial_state[half:])
     results = [

@@ -1,4 +1,4 @@
-"""Functions of keras.ops that leave out what is no number, written out in functions that have a rule."""
+"""Functions of keras.ops that ignore NaN, written with functions that have a rule."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tf_lrp.keras_compat.side_effects import Unexplainable
 
 
 def _replaced(x, value):
-    """x with a value in place of what is no number."""
+    """x with NaN replaced by a value."""
     return ops.where(ops.isnan(x), ops.cast(value, x.dtype), x)
 
 
 def _numbers_along(x, axis, keepdims):
-    """How many entries are numbers."""
+    """The number of entries that are not NaN."""
     return ops.sum(ops.cast(ops.logical_not(ops.isnan(x)), x.dtype), axis=axis, keepdims=keepdims)
 
 
@@ -56,13 +56,13 @@ def _nanstd(operation, x):
 
 
 def _extreme(function, least):
-    """The largest or smallest number; where there is none, what is no number stays."""
+    """The largest or smallest number; NaN if all entries are NaN."""
 
     def opener(operation, x):
         axis, keepdims = operation.axis, operation.keepdims
-        found = function(_replaced(x, least), axis=axis, keepdims=keepdims)
+        extreme = function(_replaced(x, least), axis=axis, keepdims=keepdims)
         none = ops.equal(_numbers_along(x, axis, keepdims), 0)
-        return ops.where(none, ops.cast(np.nan, x.dtype), found)
+        return ops.where(none, ops.cast(np.nan, x.dtype), extreme)
 
     return opener
 
@@ -78,13 +78,13 @@ def _nan_quantile(operation, *args):
 
 @opens_function("IsIn")
 def _is_in(operation, x1, x2):
-    """Whether it equals any of the elements. (Keras's own way runs in no graph.)"""
-    found = ops.any(ops.equal(ops.expand_dims(x1, -1), ops.reshape(x2, (-1,))), axis=-1)
-    return ops.logical_not(found) if operation.invert else found
+    """Whether it equals any of the elements. (Keras's implementation does not run in graphs.)"""
+    equal = ops.any(ops.equal(ops.expand_dims(x1, -1), ops.reshape(x2, (-1,))), axis=-1)
+    return ops.logical_not(equal) if operation.invert else equal
 
 
 def _or_else(x, other):
-    """x, and the other where x is no number."""
+    """x, with NaN replaced by ``other``."""
     constant = not is_symbolic(x) and not np.isnan(ops.convert_to_numpy(x)).any()
     return x if constant else ops.where(ops.isnan(x), other, x)
 

@@ -1,4 +1,4 @@
-"""Parts of networks and Fourier transforms among the functions of keras.ops, written out in functions that have a rule."""
+"""Parts of networks, and Fourier transforms, of keras.ops, written with functions that have a rule."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _separable_conv(operation, inputs, depthwise_kernel, pointwise_kernel):
 
 @opens_function("AdaptiveAveragePool", "AdaptiveMaxPool")
 def _adaptive_pool(operation, inputs):
-    """By the layer, which knows the shape of what it returns. (Keras's operation does not.)"""
+    """By the layer, which infers the shape of its output. (Keras's operation does not.)"""
     kind = type(operation).__name__.removesuffix("Pool")
     layer = getattr(keras.layers, f"{kind}Pooling{len(inputs.shape) - 2}D")
     return layer(operation.output_size, data_format=operation.data_format, dtype=inputs.dtype)(inputs)
@@ -55,7 +55,7 @@ def _batch_normalization(operation, x, mean, variance, offset=None, scale=None):
 
 @opens_function("ExtractPatches", when=lambda operation: operation.padding != operation.padding.lower())
 def _extract_patches(operation, images):
-    """With the padding spelled as Keras needs it to tell the shape."""
+    """With the padding in lower case, which Keras needs to infer the shape."""
     geometry = {name: getattr(operation, name) for name in ("strides", "dilation_rate", "data_format")}
     extract = ops.image.extract_patches_3d if operation.is_3d else ops.image.extract_patches
     return extract(images, operation.size, padding=operation.padding.lower(), **geometry)
@@ -77,9 +77,9 @@ def _quantile(operation, x, q):
 
 @opens_function("View", when=lambda operation: operation.dtype is not None)
 def _view(operation, x):
-    """What has the type already."""
+    """The input itself, if it already has the type."""
     if keras.backend.standardize_dtype(operation.dtype) != x.dtype:
-        raise Unexplainable("keras.ops.view takes the bits of a number for another number, which has no relevance rule")
+        raise Unexplainable("keras.ops.view reinterprets the bits of a number, which has no relevance rule")
     return x
 
 

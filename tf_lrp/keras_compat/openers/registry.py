@@ -1,4 +1,4 @@
-"""Which layers and operations are opened by a function of ours, in place of their own ``call``."""
+"""The table of openers: functions that open a layer or operation in place of its own ``call``."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tf_lrp.keras_compat.keras_classes import operation_classes
 from tf_lrp.keras_compat.preprocessing import DATA_LAYERS
 from tf_lrp.keras_compat.side_effects import on_symbolic_tensors
 
-#: class of a layer or operation -> (function (operation, *args, **kwargs) -> outputs, which operations it is for).
+#: Class of a layer or operation -> (function (operation, *args, **kwargs) -> outputs, condition on the operation).
 _OPENERS = {}
 
 
@@ -39,5 +39,5 @@ def opener_of(operation):
 
 
 def _data_layer(layer, *args, **kwargs):
-    """A preprocessing layer, by its own ``call``, in which keras.ops stands for the backend."""
+    """A preprocessing layer, by its own ``call``, in which keras.ops replaces the backend."""
     return type(layer).call(on_symbolic_tensors(layer), *args, **kwargs)

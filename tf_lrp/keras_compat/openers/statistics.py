@@ -1,6 +1,6 @@
-"""Sums, averages, spreads and extremes of keras.ops, written out in functions that have a rule.
+"""Statistics of keras.ops, written with functions that have a rule: var(x) is the mean of a squared difference.
 
-Relevance is then what it would be had the model's author written them out: var(x) is the mean of a squared difference.
+Their relevance is the same as if the model's author had written them so.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _hypot(operation, x1, x2):
 
 @opens_function("Prod")
 def _prod(operation, x):
-    """The factors along one axis of known length, which share as the factors of any product do."""
+    """The factors along one axis of known length, which share relevance like those of any product."""
     axis = operation.axis
     if axis is None or len(axis) != 1 or x.shape[axis[0]] is None:
         raise Unexplainable("keras.ops.prod has a relevance rule along one axis of known length alone")

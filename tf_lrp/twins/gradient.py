@@ -1,4 +1,4 @@
-"""What is run as it is: every operation, with the derivative that TensorFlow takes of it."""
+"""Twins without a relevance rule: operations with their own gradient, or with none."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tf_lrp.twins.base import Twin, with_relevance
 from tf_lrp.twins.propagation import evaluate
 
 
-class PlainTwin(Twin):
-    """y = f(x), and the gradient backward. Works for every operation, and keeps the types of its results.
+class GradientTwin(Twin):
+    """y = f(x), with the gradient of f backward. Works for every operation, and keeps the types of its results.
 
     Args:
-        operation, rule, name, dtype, arguments, takes: see `Twin`; a plain twin needs no rule.
-        function: the `Affine` that is computed, if the operation was described (and perhaps folded) as one.
+        operation, rule, name, dtype, arguments, takes: see `Twin`; the rule is not used.
+        function: the `Affine` to compute in place of the operation, where it was described (and perhaps folded) as one.
     """
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), function=None):
@@ -43,12 +43,12 @@ class PlainTwin(Twin):
         return tree.map_structure(lambda t: _following(t, carried), outputs) if carried else outputs
 
     def _computed(self, inputs):
-        """(the outputs, the inputs among the floats that stand for integers and strings: no derivative reaches them)."""
+        """(the outputs, those float inputs that represent integers or strings, which get no derivative)."""
         if self._makes_floats():
             return self.run(inputs), []
         values = [like(x, t) for x, t in zip(inputs, self.symbolic_inputs, strict=True)]
         if isinstance(self.operation, WithEntries):
-            # Codes are carried as floats, too.
+            # Codes are represented as floats, too.
             return tree.map_structure(self._as_float, self.run(values)), list(inputs[: self.operation.count])
         return self.run(values), [x for x, value in zip(inputs, values, strict=True) if value is not x]
 
@@ -56,7 +56,7 @@ class PlainTwin(Twin):
         return t if t.dtype == tf.string else tf.cast(t, self.compute_dtype)
 
     def _makes_floats(self):
-        """Whether integers, which are carried as floats, may stay floats: as integers they would have no derivative."""
+        """Whether integers, which are represented as floats, may stay floats: as integers they would have no derivative."""
         if isinstance(self.operation, CASTS):
             return is_cast_to_floats(self.operation)
         return self.function is not None and isinstance(self.operation, keras.layers.Layer)
@@ -72,21 +72,21 @@ class PlainTwin(Twin):
         return self.compute_dtype if as_float else dtype
 
 
-class StoppingTwin(PlainTwin):
-    """What takes no relevance: masks, gates, shapes, constants. y = f(x), a constant to the backward pass."""
+class StopGradientTwin(GradientTwin):
+    """y = f(x) forward, no relevance backward: for masks, gates, shapes and constants."""
 
     def call(self, *inputs):
         return tree.map_structure(tf.stop_gradient, self._computed(inputs)[0])
 
 
 def _following(t, carried):
-    """t, which a tape follows from the tensors ``carried``, though it has no derivative there: so it sees what comes after."""
+    """t, connected to the tensors ``carried`` by a zero derivative, so that a gradient tape records what is computed from t."""
     if not t.dtype.is_floating:
         return t
     return with_relevance(t, carried, lambda _: [tf.zeros_like(x) for x in carried])
 
 
 def like(x, original):
-    """x in the type of the original's symbolic tensor: integers may be carried as floats."""
+    """x in the type of the original's symbolic tensor: integers may be represented as floats."""
     is_float = "float" in original.dtype
     return x if is_float or not x.dtype.is_floating else tf.cast(x, original.dtype)
