@@ -322,7 +322,7 @@ def test_one_tensor_and_samples_of_several_sizes(tmp_path):
     read = tf_lrp.data.read(tmp_path / "records")
     assert [s.shape for s in read.as_numpy_iterator()] == [(3, 1), (3, 1), (5, 1)]
     assert read.element_spec == tf.TensorSpec((None, 1))
-    with pytest.raises(ValueError, match=r"'values' came with \(3, 1\) and \(5, 1\).*tfrecord"):
+    with pytest.raises(ValueError, match=r"'values' has \(3, 1\) and \(5, 1\).*tfrecord"):
         tf_lrp.data.write(data, tmp_path / "npz", format="npz")
 
 

@@ -64,7 +64,7 @@ class Explanations(NamedTuple):
         targets: ints (n, K).
         masks: bool (n, K, H, W), or None if the data have none.
         scores: (n, K), the targets' scores.
-        maps: (n, K, ...), relevance in units of the score, summed over the last axis, the channels.
+        maps: (n, K, ...), relevance in units of the score, summed over the last axis, the channels; (n, K, F) for features.
     """
 
     scorer: Callable
