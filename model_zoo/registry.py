@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tf_lrp.files import npz
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.vision.luma import luma
 
 from . import networks, shapes, weight_files
@@ -103,7 +103,7 @@ def entry(name: str) -> Entry:
     by_lower_case = {known.lower(): known for known in names()}
     if name.lower() not in by_lower_case:
         raise ValueError(
-            f"The zoo has no network {name!r}.{meant(name, names())} It has {', '.join(_OWN)} and the models of "
+            f"The zoo has no network {name!r}.{did_you_mean(name, names())} It has {', '.join(_OWN)} and the models of "
             "keras.applications; tf_lrp.model_zoo.names() lists them all."
         )
     name = by_lower_case[name.lower()]
@@ -127,9 +127,9 @@ def _with_weights(model, weights):
             raise FileNotFoundError(f"No weights file at {path!r}: pass the path of an existing file as weights=.")
         model.load_weights(path)
         return model
-    found = weight_files.headers(path)
-    if model.name == "lenet5" and "conv1_W" in found:
-        arrays = _from_toolbox(npz.load(path, [name for name in found if name in _TOOLBOX]))
+    headers = weight_files.headers(path)
+    if model.name == "lenet5" and "conv1_W" in headers:
+        arrays = _from_toolbox(npz.load(path, [name for name in headers if name in _TOOLBOX]))
         weight_files.check(model, arrays, path)
         weight_files.assign(model, arrays)
     else:

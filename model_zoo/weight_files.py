@@ -79,24 +79,24 @@ def headers(path):
         raise ValueError(f"{error} Write one with tf_lrp.model_zoo.save_weights or numpy.savez.") from error
 
 
-def check(model, found, source):
+def check(model, arrays, source):
     """Raises ValueError if arrays do not fit a model, with all that is wrong.
 
     Args:
         model: built keras.Model.
-        found: key -> array, or `npz.Header` of one that was not read yet.
+        arrays: key -> array, or `npz.Header` of one that was not read yet.
         source: the file, for the error.
     """
     wanted = dict(_keyed(model))
-    found = {_modern(key, wanted): array for key, array in found.items()}
-    missing = [key for key in wanted if key not in found]
-    extra = [key for key in found if key not in wanted]
+    arrays = {_modern(key, wanted): array for key, array in arrays.items()}
+    missing = [key for key in wanted if key not in arrays]
+    extra = [key for key in arrays if key not in wanted]
     wrong = [
-        f"{key}: {found[key].shape} in the file, {tuple(wanted[key].shape)} in the model"
+        f"{key}: {arrays[key].shape} in the file, {tuple(wanted[key].shape)} in the model"
         for key in wanted
-        if key in found and found[key].shape != tuple(wanted[key].shape)
+        if key in arrays and arrays[key].shape != tuple(wanted[key].shape)
     ]
-    odd = [f"{key}: {found[key].dtype}" for key in wanted if key in found and found[key].dtype.kind not in "fiub"]
+    odd = [f"{key}: {arrays[key].dtype}" for key in wanted if key in arrays and arrays[key].dtype.kind not in "fiub"]
     problems = [
         f"  {what} ({len(items)}): {', '.join(items[:10])}{', ...' if len(items) > 10 else ''}"
         for what, items in (
@@ -118,9 +118,9 @@ def check(model, found, source):
 def assign(model, arrays):
     """Sets the weights from a dictionary of arrays that passed `check`."""
     wanted = dict(_keyed(model))
-    found = {_modern(key, wanted): array for key, array in arrays.items()}
+    arrays = {_modern(key, wanted): array for key, array in arrays.items()}
     for key, variable in wanted.items():
-        variable.assign(found[key])
+        variable.assign(arrays[key])
 
 
 def _size_of(model):

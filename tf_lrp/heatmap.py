@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from PIL import Image
 
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.vision.image_grid import as_image, grid
 from tf_lrp.vision.luma import luma
 
@@ -258,7 +258,7 @@ def _known_colormap(name):
     if str(name) in matplotlib.colormaps:
         hint = "It does not diverge: without a neutral centre, zero would look like evidence."
     else:
-        hint = meant(name, known).strip()
+        hint = did_you_mean(name, known).strip()
     raise ValueError(f"Not a diverging colour map: {name!r}. {hint} Known: {', '.join(known)}.")
 
 

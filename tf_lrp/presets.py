@@ -19,7 +19,7 @@ from typing import Any
 from tf_lrp import select
 from tf_lrp.files import preset_json
 from tf_lrp.graph.facts import Facts
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, SignalTakesAll, Taylor, Uniform, WSquare, ZBox, ZPlus, ZRule
 
 #: Upper limit of what a preset of Epsilon rules adds to the denominators of pooling and sums; epsilon itself may be larger.
@@ -332,7 +332,9 @@ def preset(name: str, **parameters: Any) -> Preset:
         ValueError: for an unknown name (suggesting near ones) or parameter (listing the known ones).
     """
     if name not in _NAMED:
-        raise ValueError(f"There is no preset {name!r}.{meant(name, _NAMED, cutoff=0.4)} The presets are: {', '.join(_NAMED)}.")
+        raise ValueError(
+            f"There is no preset {name!r}.{did_you_mean(name, _NAMED, cutoff=0.4)} The presets are: {', '.join(_NAMED)}."
+        )
     known, _ = describe(name)
     unknown = sorted(set(parameters) - set(known))
     if unknown:

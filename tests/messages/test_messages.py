@@ -45,9 +45,9 @@ def fails(code, *arguments):
 
 
 def test_near_names():
-    assert names.meant("Cmp_A2", ["cmp_a2", "zplus"]) == " Did you mean 'cmp_a2'?"
-    assert names.meant("conv", ["conv1", "conv2", "conv3", "conv4"], n=2) == " Did you mean 'conv4' or 'conv3'?"
-    assert names.meant("zebra", ["cmp_a2"]) == "" and names.meant(5, []) == ""
+    assert names.did_you_mean("Cmp_A2", ["cmp_a2", "zplus"]) == " Did you mean 'cmp_a2'?"
+    assert names.did_you_mean("conv", ["conv1", "conv2", "conv3", "conv4"], n=2) == " Did you mean 'conv4' or 'conv3'?"
+    assert names.did_you_mean("zebra", ["cmp_a2"]) == "" and names.did_you_mean(5, []) == ""
 
 
 def test_of_many_layers_the_nearest_are_named():

@@ -66,8 +66,8 @@ def _study(model, data, out, weights, classes, preprocess, size, limit, batch_si
         task = bar.add_task(f"{model} on {data}", total=min(len(dataset), limit or len(dataset)))
 
         def progress(done, skipped):
-            found = f" ({skipped} measured before)" if skipped else ""
-            bar.update(task, completed=done, description=f"{model} on {data}{found}")
+            note = f" ({skipped} measured before)" if skipped else ""
+            bar.update(task, completed=done, description=f"{model} on {data}{note}")
 
         out.mkdir(parents=True, exist_ok=True)
         yield EvaluationRun(network, model, data, dataset, out, batch_size, limit, progress)

@@ -34,8 +34,8 @@ def report(
     with errors_end_the_command(debug):
         from tf_lrp.evaluation import report as reports
 
-        written, found = reports.write(folder, out, force)
-    write_line(console_of(), f"wrote {written}: {reports.count(len(found.results), 'result')}")
-    if found.faults():
-        write_line(console_of(stderr=True), f"{found.faults()}: the page says which", style="red")
+        written, collected = reports.write(folder, out, force)
+    write_line(console_of(), f"wrote {written}: {reports.count(len(collected.results), 'result')}")
+    if collected.faults():
+        write_line(console_of(stderr=True), f"{collected.faults()}: the page says which", style="red")
         raise typer.Exit(SOME_FAILED)

@@ -121,8 +121,8 @@ def _pictures(dataset, size, count):
     """The first usable pictures, as `datasets.Prepared`."""
     from tf_lrp.evaluation.datasets import prepared
 
-    found = (prepared(dataset, picture, size) for picture in dataset)
-    return list(itertools.islice((picture for picture in found if picture is not None), count))
+    candidates = (prepared(dataset, picture, size) for picture in dataset)
+    return list(itertools.islice((picture for picture in candidates if picture is not None), count))
 
 
 def _data(pictures, network):

@@ -35,13 +35,11 @@ __all__ = [
     "tables",
 ]
 
-_MEASURES = ("complexity", "localization", "perturbation", "randomization", "robustness", "similarity")
-
 
 # Imported on first use (PEP 562): the measures need TensorFlow, the data sets and the report do not.
 def __getattr__(name):
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.measures.{name}" if name in _MEASURES else f"{__name__}.{name}")
+    module = import_module(f"{__name__}.{name}")
     globals()[name] = module
     return module

@@ -71,8 +71,8 @@ class InputSpec:
         arrays = [self._array(leaf, tensor) for leaf, tensor in zip(leaves, self.tensors, strict=True)]
         lengths = {len(a) for a in arrays}
         if len(lengths) > 1:
-            found = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
-            raise ValueError(f"All inputs need the same number of samples; got {found}.")
+            lengths = ", ".join(f"{n!r}: {len(a)}" for n, a in zip(self.names, arrays, strict=True))
+            raise ValueError(f"All inputs need the same number of samples; got {lengths}.")
         return arrays
 
     def _array(self, leaf, tensor):
@@ -150,8 +150,8 @@ def _is_text(array):
 def _strings(array, name):
     if array.size and not _is_text(array):
         other = next((v for v in array.flat if not isinstance(v, (str, bytes))), None)
-        found = f"{type(other).__name__} {other!r}" if array.dtype == object else f"an array of type {array.dtype}"
-        raise TypeError(f"The input {name!r} needs strings, got {found}.")
+        given = f"{type(other).__name__} {other!r}" if array.dtype == object else f"an array of type {array.dtype}"
+        raise TypeError(f"The input {name!r} needs strings, got {given}.")
     return array.astype(object)
 
 

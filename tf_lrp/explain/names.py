@@ -8,7 +8,7 @@ import keras
 from keras import tree
 
 from tf_lrp.keras_compat import models
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 
 
 def output_names(twin, model) -> list[str]:
@@ -73,7 +73,7 @@ def layer_names(layers, layer_outputs: Mapping[str, list]) -> tuple[str, ...] | 
     for name in names:
         if name not in layer_outputs:
             raise ValueError(
-                f"There is no layer {name!r} below the explained outputs.{meant(name, layer_outputs)} The model's "
+                f"There is no layer {name!r} below the explained outputs.{did_you_mean(name, layer_outputs)} The model's "
                 f"{len(layer_outputs)} layers go from {next(iter(layer_outputs), None)!r} to "
                 f"{next(reversed(list(layer_outputs)), None)!r}; model.summary() shows them."
             )

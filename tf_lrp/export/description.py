@@ -61,11 +61,11 @@ def describe(analyzer, *, names, layers, output, neuron_selection, labels, metad
 
 def input_names(analyzer):
     """The inputs' Keras names as identifiers, each once."""
-    found = []
+    names = []
     for name in analyzer.input_spec.names:
         name = re.sub(r"\W", "_", name)
         name = f"x_{name}" if not name or name[0].isdigit() or name in RESERVED else name
-        while name in found:
+        while name in names:
             name += "_"
-        found.append(name)
-    return found
+        names.append(name)
+    return names

@@ -46,16 +46,16 @@ def _rebuild(source, target, tensors):
             continue
         taken = [tensors[t.name] for t in op.inputs]
         if op.type in ("Identity", "StopGradient", "PreventGradient", "IdentityN", "Snapshot"):
-            found = taken
+            results = taken
         elif op.type in _EXPLICIT:
             with tf.name_scope(op.name):
-                found = [_EXPLICIT[op.type](op, *taken)]
+                results = [_EXPLICIT[op.type](op, *taken)]
         elif op.type in ("PartitionedCall", "StatefulPartitionedCall"):
-            found = _inline(op, taken, target)
+            results = _inline(op, taken, target)
         else:
             attributes = {key: op.node_def.attr[key] for key in op.node_def.attr}
-            found = target.create_op(op.type, taken, [t.dtype for t in op.outputs], name=op.name, attrs=attributes).outputs
-        tensors.update(zip((t.name for t in op.outputs), found, strict=True))
+            results = target.create_op(op.type, taken, [t.dtype for t in op.outputs], name=op.name, attrs=attributes).outputs
+        tensors.update(zip((t.name for t in op.outputs), results, strict=True))
 
 
 def _inline(call, taken, target):
@@ -206,10 +206,10 @@ def _depthwise(op, _, kernel, relevance):
     strides, dilations, leading = _convolution(op, kernel, relevance, shape)
     height, width, channels, multiplier = _shape(kernel)
     each = tf.reshape(kernel, (height, width, channels * multiplier, 1))
-    found = _spread(relevance, each, strides, dilations, leading, shape)
+    gradient = _spread(relevance, each, strides, dilations, leading, shape)
     if multiplier == 1:
-        return found
-    flat = tf.reshape(found, (int(np.prod(shape[:3])), channels, multiplier))
+        return gradient
+    flat = tf.reshape(gradient, (int(np.prod(shape[:3])), channels, multiplier))
     return tf.reshape(tf.reduce_sum(flat, axis=-1), shape)
 
 
@@ -285,8 +285,8 @@ def _sum(op, x, axes):
         else:
             lengths.append(length)
             flags.append(flag)
-    found = tf.reduce_sum(tf.reshape(x, lengths), [n for n, flag in enumerate(flags) if flag])
-    return tf.reshape(found, _shape(op.outputs[0]))
+    total = tf.reduce_sum(tf.reshape(x, lengths), [n for n, flag in enumerate(flags) if flag])
+    return tf.reshape(total, _shape(op.outputs[0]))
 
 
 @_explicit("Erfc")
@@ -321,10 +321,10 @@ def _slice(op, size, begin, end, strides, relevance):
             pieces.append(slice(None if "begin" in on else b, None if "end" in on else e, s))
     pieces += [slice(None)] * (len(sizes) - len(pieces))
     ranges = [range(*piece.indices(length)) for piece, length in zip(pieces, sizes, strict=True)]
-    found = tf.reshape(relevance, [len(r) for r in ranges])
+    gradient = tf.reshape(relevance, [len(r) for r in ranges])
     for axis, r in enumerate(ranges):
-        found = _insert_zeros(tf.reverse(found, [axis]) if r.step < 0 else found, axis, abs(r.step))
-    return _place(found, [min(r, default=0) for r in ranges], sizes)
+        gradient = _insert_zeros(tf.reverse(gradient, [axis]) if r.step < 0 else gradient, axis, abs(r.step))
+    return _place(gradient, [min(r, default=0) for r in ranges], sizes)
 
 
 @_explicit("ResizeBilinearGrad", "ResizeNearestNeighborGrad")
@@ -341,7 +341,7 @@ def _resizing(op, relevance, _):
     with tf.compat.v1.Session(graph=graph) as session:
         height, width = session.run(along_both)
     samples, channels = shape[0], shape[3]
-    found = tf.transpose(relevance, (0, 3, 1, 2))
-    found = tf.matmul(found, tf.constant(width, found.dtype))
-    found = tf.matmul(tf.broadcast_to(tf.constant(height.T, found.dtype), (samples, channels, *height.T.shape)), found)
-    return tf.transpose(found, (0, 2, 3, 1))
+    gradient = tf.transpose(relevance, (0, 3, 1, 2))
+    gradient = tf.matmul(gradient, tf.constant(width, gradient.dtype))
+    gradient = tf.matmul(tf.broadcast_to(tf.constant(height.T, gradient.dtype), (samples, channels, *height.T.shape)), gradient)
+    return tf.transpose(gradient, (0, 2, 3, 1))

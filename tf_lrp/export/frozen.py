@@ -147,7 +147,7 @@ def run(frozen, tensors, constants):
     """
     feeds = {f"{name}:0": t for name, t in zip(frozen.inputs, tensors, strict=True)}
     feeds |= {f"{name}:0": t for name, t in constants.items()}
-    found = tf.graph_util.import_graph_def(
+    imported = tf.graph_util.import_graph_def(
         frozen.graph_def, input_map=feeds, return_elements=list(frozen.outputs.values()), name=""
     )
-    return dict(zip(frozen.outputs, found, strict=True))
+    return dict(zip(frozen.outputs, imported, strict=True))

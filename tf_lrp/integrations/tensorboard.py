@@ -288,8 +288,8 @@ class RelevanceCallback(keras.callbacks.Callback):
         if selection.mode in ("max_activation", "index", "indices"):
             start = neurons.InitialRelevance(selection.mode, selection.values).fixed(outputs)
             flat, columns = np.reshape(outputs, (count, -1)).astype(np.float64), np.asarray(start.values).reshape(count, -1)
-            found = np.take_along_axis(flat, columns, axis=1).reshape(np.shape(start.values))
-            return found, np.asarray(start.values) if outputs.shape.rank <= 2 else None
+            chosen = np.take_along_axis(flat, columns, axis=1).reshape(np.shape(start.values))
+            return chosen, np.asarray(start.values) if outputs.shape.rank <= 2 else None
         starts = [neurons.InitialRelevance(one.mode, one.values)(outputs) for one in selection.each()]
         sums = [np.asarray(start, np.float64).reshape(count, -1).sum(axis=1) for start in starts]
         return np.stack(sums, axis=1) if selection.mode in neurons.SEVERAL else sums[0], None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 
 
-def meant(given, known, n=3, cutoff=0.5):
+def did_you_mean(given, known, n=3, cutoff=0.5):
     """ " Did you mean 'a' or 'b'?", with a leading space, or "" if no known name is similar.
 
     Args:
@@ -18,7 +18,7 @@ def meant(given, known, n=3, cutoff=0.5):
 
 
 def similar(given, known, n=3, cutoff=0.5):
-    """The known names that are most similar to what was given, ignoring case; arguments as for `meant`."""
+    """The known names that are most similar to what was given, ignoring case; arguments as for `did_you_mean`."""
     by_lower_case = {name.lower(): name for name in known}
     return [by_lower_case[name] for name in difflib.get_close_matches(str(given).lower(), by_lower_case, n=n, cutoff=cutoff)]
 

@@ -55,10 +55,12 @@ class GradCAM(Method):
     def _last_convolution(self):
         places = {id(n): i for i, n in enumerate(self.graph.nodes)}
         facts = infer_facts(self.graph)
-        found = [n for n, f in zip(self.graph.nodes, facts, strict=True) if "conv" in f.kinds and len(n.output.shape) == 4]
-        if not found:
+        convolutions = [
+            n for n, f in zip(self.graph.nodes, facts, strict=True) if "conv" in f.kinds and len(n.output.shape) == 4
+        ]
+        if not convolutions:
             raise ValueError("Grad-CAM needs a convolution, and the model has none: name the layer with layer=.")
-        node = found[-1]
+        node = convolutions[-1]
         after = takers_of(self.graph, node.output)
         if len(after) == 1 and "activation" in facts[places[id(after[0])]].kinds:
             node = after[0]
@@ -75,7 +77,7 @@ class GradCAM(Method):
 
     def _heatmaps(self, probe, x, seeds):
         """(explained output, for each seed the enlarged map, shaped like ``x`` with one channel)."""
-        explained, (_, maps), found = propagate(probe, [x], seeds)
+        explained, (_, maps), gradients = propagate(probe, [x], seeds)
         first = self.channel_axis == 1
         space = [2, 3] if first else [1, 2]
         size = tf.gather(tf.shape(x), space)
@@ -88,7 +90,7 @@ class GradCAM(Method):
             cam = tf.cast(tf.image.resize(cam, size), x.dtype)
             return tf.transpose(cam, [0, 3, 1, 2]) if first else cam
 
-        return explained, [enlarged(gradient) for _, gradient in found]
+        return explained, [enlarged(gradient) for _, gradient in gradients]
 
 
 class GuidedGradCAM(GradCAM):
@@ -121,5 +123,5 @@ class GuidedGradCAM(GradCAM):
         of_maps, of_guided = probe
         explained, heatmaps = self._heatmaps(of_maps, inputs[0], seeds)
         # Rounding must not make the two passes explain different neurons.
-        _, _, found = propagate(of_guided, inputs, [seed.fixed(explained) for seed in seeds])
-        return explained, [[gradient * heatmap] for (gradient,), heatmap in zip(found, heatmaps, strict=True)]
+        _, _, gradients = propagate(of_guided, inputs, [seed.fixed(explained) for seed in seeds])
+        return explained, [[gradient * heatmap] for (gradient,), heatmap in zip(gradients, heatmaps, strict=True)]

@@ -11,7 +11,7 @@ import keras
 from tf_lrp import presets
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain.explainer import Explainer
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
 from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
 from tf_lrp.methods.gradient import Gradient, InputTimesGradient
@@ -183,7 +183,7 @@ def explainer(name: str, model: keras.Model, **parameters: Any) -> Explainer:
         options = {key: parameters.pop(key) for key in list(parameters) if key not in known}
         return Analyzer(model, presets.preset(name, **parameters), **options)
     if name not in _METHODS:
-        hint = meant(name, names(), cutoff=0.4)
+        hint = did_you_mean(name, names(), cutoff=0.4)
         raise ValueError(f"There is no preset or method {name!r}.{hint} There are: {', '.join(names())}.")
     return _METHODS[name](model, **parameters)
 

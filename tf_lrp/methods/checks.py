@@ -35,11 +35,11 @@ def warn(method, assumptions, graph):
 
 def _scores(graph):
     """Outputs are scores, not probabilities."""
-    found = [node.name for node in heads_of(graph) if activation_name(node.operation) in _PROBABILITIES]
-    if not found:
+    heads = [node.name for node in heads_of(graph) if activation_name(node.operation) in _PROBABILITIES]
+    if not heads:
         return ""
     return (
-        f"{found[0]!r} turns scores into probabilities, and is explained with them: evidence against the other classes counts "
+        f"{heads[0]!r} turns scores into probabilities, and is explained with them: evidence against the other classes counts "
         "as evidence. Leave it out by strip_softmax=True, or explain tf_lrp.model_wo_softmax(model)."
     )
 

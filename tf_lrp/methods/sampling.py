@@ -18,5 +18,5 @@ def accumulate(count, step, zeros):
     def body(index, *sums):
         return (index + 1, *tf.nest.flatten(step(index, tf.nest.pack_sequence_as(zeros, list(sums)))))
 
-    _, *found = tf.while_loop(lambda index, *_: index < count, body, (tf.constant(0), *flat), parallel_iterations=1)
-    return tf.nest.pack_sequence_as(zeros, found)
+    _, *totals = tf.while_loop(lambda index, *_: index < count, body, (tf.constant(0), *flat), parallel_iterations=1)
+    return tf.nest.pack_sequence_as(zeros, totals)

@@ -10,7 +10,7 @@ import numpy as np
 
 from tf_lrp.analyzer import Analyzer
 from tf_lrp.evaluation.measures import localization, perturbation
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.methods.gradient import Gradient
 from tf_lrp.tuning.data import check
 
@@ -153,7 +153,9 @@ def metrics_of(given):
 def _metric(given):
     if isinstance(given, str):
         if given not in METRICS:
-            raise ValueError(f"There is no metric {given!r}.{meant(given, METRICS)} The metrics are: {', '.join(METRICS)}.")
+            raise ValueError(
+                f"There is no metric {given!r}.{did_you_mean(given, METRICS)} The metrics are: {', '.join(METRICS)}."
+            )
         return METRICS[given]
     if not callable(given):
         raise TypeError(f"A metric is a name or a function (explainer, data) -> float; got {type(given).__name__}: {given!r}.")

@@ -45,13 +45,13 @@ class Classes:
                 return int(text)
             raise ValueError(f"There is no class {text}: the network has the classes 0 to {count - 1}.")
         wanted = _plain(text)
-        found = [k for k, name in enumerate(self.names) if _plain(name) == wanted]
-        found = found or [k for k, name in enumerate(self.names) if wanted in map(_plain, _synonyms(name))]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            indices = " or ".join(map(str, found))
-            raise ValueError(f"{len(found)} classes are called {text!r}: give the index instead, {indices}.")
+        matches = [k for k, name in enumerate(self.names) if _plain(name) == wanted]
+        matches = matches or [k for k, name in enumerate(self.names) if wanted in map(_plain, _synonyms(name))]
+        if len(matches) == 1:
+            return matches[0]
+        if matches:
+            indices = " or ".join(map(str, matches))
+            raise ValueError(f"{len(matches)} classes are called {text!r}: give the index instead, {indices}.")
         known = list(dict.fromkeys(synonym for name in self.names for synonym in _synonyms(name)))
         by_plain = {_plain(synonym): synonym for synonym in known}
         near = [by_plain[p] for p in similar(wanted, by_plain, cutoff=0.6)]
@@ -138,7 +138,7 @@ def class_index(classes: Classes, class_file=None) -> dict[str, int]:
     for k, name in enumerate(classes.names):
         for text in {name, *_synonyms(name), *((ids[k],) if ids and ids[k] else ())}:
             places.setdefault(_plain(text), []).append(k)
-    return {text: found[0] for text, found in places.items() if len(found) == 1}
+    return {text: matches[0] for text, matches in places.items() if len(matches) == 1}
 
 
 def _imagenet():

@@ -16,7 +16,7 @@ from tf_lrp.analyzer import Analyzer
 from tf_lrp.explain.explainer import Explainer
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import infer_facts
-from tf_lrp.messages.names import meant
+from tf_lrp.messages.names import did_you_mean
 from tf_lrp.methods.decompositions import LRP
 from tf_lrp.presets import Preset
 
@@ -199,7 +199,7 @@ def _rule(rule):
     if isinstance(rule, str) and rule in _RULES:
         return _RULES[rule]
     known = ", ".join(_RULES)
-    raise ValueError(f"A rule is one of {known}, or a rule from tf_lrp.rules; got {rule!r}.{meant(rule, _RULES, n=1)}")
+    raise ValueError(f"A rule is one of {known}, or a rule from tf_lrp.rules; got {rule!r}.{did_you_mean(rule, _RULES, n=1)}")
 
 
 def _input_rule(rule):
@@ -331,7 +331,7 @@ def create_analyzer(
         how["reverse_check_finite"] = reverse_check_finite
         return [create_analyzer(each, model, **how) for each in name]
     if name not in _ANALYZERS:
-        hint = meant(name, _ANALYZERS, cutoff=0.4)
+        hint = did_you_mean(name, _ANALYZERS, cutoff=0.4)
         raise KeyError(f"There is no analyzer {name!r}.{hint} The names are: {', '.join(_ANALYZERS)}.")
     if neuron_selection_mode not in _MODES:
         raise ValueError(f"neuron_selection_mode is one of {', '.join(_MODES)}; got {neuron_selection_mode!r}.")

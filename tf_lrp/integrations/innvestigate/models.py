@@ -40,12 +40,12 @@ def model_wo_output_activation(model: keras.Model, activation: str | None = None
     if isinstance(model, keras.Sequential) and not model.built:
         raise ValueError("The model is not built: add a keras.Input, or call model.build(input_shape).")
     last = model.layers[-1]
-    found = (
+    applied = (
         "softmax"
         if isinstance(last, keras.layers.Softmax)
         else getattr(getattr(last, "activation", None), "__name__", "linear")
     )
-    if found == "linear" or activation not in (None, found):
+    if applied == "linear" or activation not in (None, applied):
         raise ValueError(
             f"There is no {activation or 'activation'} at the output: the last layer is {last.name!r} "
             f"({type(last).__name__}). {advice}"

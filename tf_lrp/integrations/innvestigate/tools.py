@@ -158,7 +158,7 @@ class PerturbationAnalysis:
         return scores
 
     def _evaluated(self, x, y):
-        found = self.model.evaluate(x, y, verbose=0)
+        measured = self.model.evaluate(x, y, verbose=0)
         if self.verbose:
-            print(found)
-        return found
+            print(measured)
+        return measured

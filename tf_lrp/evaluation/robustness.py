@@ -1,0 +1,5 @@
+"""`tf_lrp.evaluation.measures.robustness` under its earlier name."""
+
+from tf_lrp.integrations.aliases import alias
+
+alias(__name__, "tf_lrp.evaluation.measures.robustness")
