@@ -90,6 +90,25 @@ class Affine:
         """The linear part, z without bias: list of tensors and a kernel (of the shape that `kernel` has) -> tensor."""
         raise NotImplementedError(f"{type(self).__name__} cannot be applied")
 
+    def transpose(self, inputs, kernel, quotient):
+        """The transpose of apply(., kernel), applied to ``quotient``: sum_j w_ij q_j.
+
+        This is the gradient of `apply`, whatever that is. A subclass that knows a kernel of TensorFlow for it saves the forward
+        pass, and the gradient of the kernel that TensorFlow computes with it.
+
+        Args:
+            inputs: list of the input tensors; only their shape and type matter, because `apply` is linear.
+            kernel: as for `apply`.
+            quotient: tensor shaped like z.
+
+        Returns:
+            List of tensors shaped like ``inputs``.
+        """
+        with tf.GradientTape(watch_accessed_variables=False) as tape:
+            tape.watch(inputs)
+            z = self.apply(inputs, kernel)  # in a graph only the gradient is left of it
+        return tape.gradient(z, inputs, output_gradients=quotient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+
     def fan_in(self, kernel):
         """The largest number of products that an output is the sum of."""
         entries = kernel.shape.num_elements()
@@ -141,6 +160,11 @@ class Weighted(Affine):
         if not self.layer.use_bias:
             return None
         return self.per_channel(tf.cast(self.layer.bias, kernel.dtype), inputs[0].shape.rank)
+
+
+def shape_of(x):
+    """The shape of a tensor: a list of ints if it is known, else a tensor."""
+    return x.shape.as_list() if x.shape.is_fully_defined() else tf.shape(x)
 
 
 def affine_for(*layer_classes):

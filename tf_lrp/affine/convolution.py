@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
-from tf_lrp.affine.base import Weighted, affine_for
+from tf_lrp.affine.base import Weighted, affine_for, shape_of
 
 
 class Convolution(Weighted):
@@ -20,6 +20,13 @@ class Convolution(Weighted):
 
     def kernel(self, dtype):
         return tf.cast(self.layer.kernel, dtype)
+
+    @property
+    def is_plain(self):
+        """Whether TensorFlow has a kernel for the transpose on every processor."""
+        layer = self.layer
+        dilated = set(keras.tree.flatten(layer.dilation_rate)) != {1}
+        return layer.rank == 2 and not self.channels_first and not dilated and layer.padding in ("same", "valid")
 
     @property
     def geometry(self):
@@ -50,6 +57,15 @@ class Conv(Convolution):
             return ops.depthwise_conv(x, each, **geometry)
         return ops.conv(x, kernel, **geometry)
 
+    def transpose(self, inputs, kernel, quotient):
+        (x,) = inputs
+        if not self.is_plain or self.layer.groups > 1:
+            return super().transpose(inputs, kernel, quotient)
+        geometry = {"strides": (1, *self.layer.strides, 1), "padding": self.layer.padding.upper()}
+        return [
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry),
+        ]
+
     def _is_depthwise(self, channels):
         """Whether each channel is its own group. (Keras compiles grouped convolutions, which is much slower on a CPU.)"""
         layer = self.layer
@@ -75,6 +91,18 @@ class DepthwiseConv(Convolution):
     def apply(self, inputs, kernel):
         (x,) = inputs
         return ops.depthwise_conv(x, kernel, **self.geometry)
+
+    def transpose(self, inputs, kernel, quotient):
+        (x,) = inputs
+        strides = tuple(self.layer.strides)
+        if not self.is_plain or len(set(strides)) > 1:
+            return super().transpose(inputs, kernel, quotient)
+        geometry = {"strides": (1, *strides, 1), "padding": self.layer.padding.upper()}
+        return [
+            tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
+                input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry
+            ),
+        ]
 
     def fan_in(self, kernel):
         return kernel.shape[:-2].num_elements()

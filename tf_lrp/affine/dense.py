@@ -23,6 +23,11 @@ class Dense(Weighted):
         (x,) = inputs
         return ops.matmul(x, kernel)
 
+    def transpose(self, inputs, kernel, quotient):
+        if quotient.shape.rank != 2:
+            return super().transpose(inputs, kernel, quotient)
+        return [tf.matmul(quotient, kernel, transpose_b=True)]
+
     def scale_outputs(self, kernel, scale):
         return kernel * scale
 

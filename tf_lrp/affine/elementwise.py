@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+
 import keras
 import tensorflow as tf
 from keras import layers, ops
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.rules import Pass, ZRule
+
+#: Where scales and shifts of channels are kept; None: they are computed anew each time.
+_CHANNEL_VECTORS = contextvars.ContextVar("channel_vectors", default=None)
+
+
+@contextlib.contextmanager
+def channel_vectors_in(vectors):
+    """In this context, scales and shifts of channels are computed once and kept in the dict ``vectors``."""
+    token = _CHANNEL_VECTORS.set(vectors)
+    try:
+        yield
+    finally:
+        _CHANNEL_VECTORS.reset(token)
 
 
 class ScaleShift(Affine):
@@ -45,6 +61,15 @@ class BatchNormalization(ScaleShift):
 
     def channel_scale_and_shift(self, dtype):
         """scale and shift, one entry per channel."""
+        vectors = _CHANNEL_VECTORS.get()
+        if vectors is None:
+            return self._channel_scale_and_shift(dtype)
+        key = self, tf.as_dtype(dtype)
+        if key not in vectors:
+            vectors[key] = self._channel_scale_and_shift(dtype)
+        return vectors[key]
+
+    def _channel_scale_and_shift(self, dtype):
         layer = self.layer
         scale = tf.math.rsqrt(tf.cast(layer.moving_variance, dtype) + layer.epsilon)
         if layer.scale:

@@ -38,6 +38,9 @@ class _Folded(Weighted):
     def apply(self, inputs, kernel):
         return self.inner.apply(inputs, kernel)
 
+    def transpose(self, inputs, kernel, quotient):
+        return self.inner.transpose(inputs, kernel, quotient)
+
     def fan_in(self, kernel):
         return self.inner.fan_in(kernel)
 
@@ -55,21 +58,24 @@ class NormalizedOutput(_Folded):
     """normalization(inner(x)): with scale s and shift t, the kernel is s W and the bias s b + t."""
 
     def kernel(self, dtype):
-        scale, _ = self.normalization.channel_scale_and_shift(dtype)
-        return self.scale_outputs(self.inner.kernel(dtype), scale)
+        return self._scaled(self.inner.kernel(dtype))
+
+    def _scaled(self, plain):
+        scale, _ = self.normalization.channel_scale_and_shift(plain.dtype)
+        return self.scale_outputs(plain, scale)
 
     def factors(self, inputs, dtype):
         plain = self.inner.kernel(dtype)
         outputs = self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
         if None in outputs[1:] or _USUAL_BATCH * math.prod(outputs[1:]) > plain.shape.num_elements():
-            return super().factors(inputs, dtype)
+            return self._scaled(plain), None
         scale, _ = self.normalization.channel_scale_and_shift(dtype)
         return plain, self.per_channel(scale, len(outputs))
 
     def bias(self, inputs, kernel):
         rank = inputs[0].shape.rank
         scale, shift = (self.per_channel(v, rank) for v in self.normalization.channel_scale_and_shift(kernel.dtype))
-        inner = self.inner.bias(inputs, self.inner.kernel(kernel.dtype))
+        inner = self.inner.bias(inputs, kernel)
         return shift if inner is None else inner * scale + shift
 
 

@@ -18,7 +18,7 @@ from tf_lrp.graph.routing import takers_of
 from tf_lrp.methods.base import Method
 from tf_lrp.operations.activation_table import activation_name
 from tf_lrp.twins import GradientTwin, with_relevance
-from tf_lrp.twins.propagation import evaluate, transpose
+from tf_lrp.twins.propagation import evaluate
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class _PatternTwin(GradientTwin):
             pattern = tf.cast(self.pattern, self.compute_dtype)
             if self.attributed:
                 pattern *= self.function.kernel(self.compute_dtype)
-            return transpose(self.function, inputs, pattern, relevance)
+            return self.function.transpose(inputs, pattern, relevance)
 
         return with_relevance(evaluate(self.function, inputs, self.compute_dtype), inputs, backward)
 

@@ -13,7 +13,7 @@ def identity(t):
 
 
 def positive(t):
-    return tf.maximum(t, 0)
+    return tf.nn.relu(t)
 
 
 def negative(t):

@@ -58,7 +58,11 @@ class PassTwin(Twin):
 
     def call(self, *inputs):
         (x,) = self.taking(inputs)
-        return with_relevance(self.compute(*inputs), [x], lambda relevance: [summed_to(relevance, x)])
+        # Whether x was broadcast along an axis of unknown length shows at run time only.
+        keeps_shape = len(inputs) == 1 and bool(activation_of(self.operation).name)
+        return with_relevance(
+            self.compute(*inputs), [x], lambda relevance: [relevance if keeps_shape else summed_to(relevance, x)]
+        )
 
 
 @register_twin(*IDENTITY_CLASSES)

@@ -8,10 +8,11 @@ import operator
 
 import tensorflow as tf
 
+from tf_lrp.affine.elementwise import channel_vectors_in
 from tf_lrp.rules import identity, ones
 from tf_lrp.rules.stabilizer import divide_stable, floor, margin, never_zero
 from tf_lrp.twins.plan import DEFAULT_PLAN, TermPlan
-from tf_lrp.twins.propagation import Propagation, plus, transpose
+from tf_lrp.twins.propagation import Propagation, plus
 
 
 def propagation(affine, rule, inputs, dtype, plan=DEFAULT_PLAN):
@@ -33,10 +34,12 @@ class PlannedPropagation(Propagation):
         self.affine, self.inputs, self.dtype, self.plan = affine, inputs, dtype, plan
         self.plans = plan.terms or tuple(TermPlan(term) for term in rule.terms(nonnegative=False))
         self.terms = tuple(p.term for p in self.plans)
-        self.kernel, self.scale = self._factors()
-        self.bias = affine.bias(inputs, self.kernel)
+        self._kernels = {}  # map of the kernel -> (mapped kernel, scale or None)
+        self._vectors = (_graph(), {})  # one entry per channel: stored from the forward pass on
         self._stored = ()  # (graph, denominator) of each term
-        z = self._forward()
+        with self._once():
+            self.bias = affine.bias(inputs, self.kernel)
+            z = self._forward()
         self.z = tf.nn.relu(z) if plan.clamp_output else z
 
     def _forward(self):
@@ -49,7 +52,7 @@ class PlannedPropagation(Propagation):
     # -- the steps of the formula -------------------------------------------------------------------------------------
 
     def propagate(self, relevance):
-        with self._after(relevance):
+        with self._after(relevance), self._once():
             return super().propagate(relevance)
 
     def quotients(self, relevance):
@@ -82,22 +85,39 @@ class PlannedPropagation(Propagation):
 
     def transpose(self, g, quotient):
         kernel, scale = self._mapped_kernel(g)
-        return transpose(self.affine, self.inputs, kernel, quotient if scale is None else scale * quotient)
+        return self.affine.transpose(self.inputs, kernel, quotient if scale is None else scale * quotient)
 
     # -- what is stored and what is computed again --------------------------------------------------------------------
 
-    def _factors(self):
+    def _mapped_kernel(self, g):
+        """(g(kernel), scale or None), computed once in the forward pass and once in the backward pass."""
+        if g not in self._kernels:
+            self._kernels[g] = self._compute_kernel(g)
+        return self._kernels[g]
+
+    def _compute_kernel(self, g):
+        if g is not identity:
+            kernel, scale = self._mapped_kernel(identity)
+            return g(kernel if scale is None else self.affine.kernel_at(self.inputs, self.dtype)), None
         if self.plan.scale_outputs:
             return self.affine.factors(self.inputs, self.dtype)
         return self.affine.kernel_at(self.inputs, self.dtype), None
 
-    def _mapped_kernel(self, g):
-        """(g(kernel), scale or None)"""
-        if g is identity:
-            return self._factors() if self.plan.recompute else (self.kernel, self.scale)
-        if self.plan.recompute or self.scale is not None:
-            return g(self.affine.kernel_at(self.inputs, self.dtype)), None
-        return g(self.kernel), None
+    @property
+    def kernel(self):
+        return self._mapped_kernel(identity)[0]
+
+    @contextlib.contextmanager
+    def _once(self):
+        """In this context each kernel is computed once; scales and shifts of channels are those of the forward pass.
+
+        Kernels are not held between the passes: those of all layers would take memory at once.
+        """
+        graph, vectors = self._vectors
+        with channel_vectors_in(vectors if _visible(graph, _graph()) else {}):
+            yield
+        if self.plan.recompute:
+            self._kernels = {}
 
     def _denominators(self):
         """z_t of each term."""

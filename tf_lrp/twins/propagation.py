@@ -7,6 +7,7 @@ import operator
 
 import tensorflow as tf
 
+from tf_lrp.affine import Affine
 from tf_lrp.rules import identity
 from tf_lrp.rules.stabilizer import floor
 
@@ -64,7 +65,7 @@ class Propagation:
 
     def transpose(self, g, quotient):
         """sum_j g(w_ij) q_j for each input: a list."""
-        return transpose(self.affine, self.inputs, g(self.kernel), quotient)
+        return Affine.transpose(self.affine, self.inputs, g(self.kernel), quotient)  # as the gradient of `apply`
 
     def bias_of(self, term):
         """h_t(b_j), or None where there is no bias."""
@@ -122,14 +123,6 @@ def evaluate(affine, inputs, dtype):
     """z = apply(inputs, kernel) + bias, with the kernel read in ``dtype``."""
     kernel = affine.kernel_at(inputs, dtype)
     return plus(affine.apply(inputs, kernel), affine.bias(inputs, kernel))
-
-
-def transpose(affine, inputs, kernel, quotient):
-    """The transpose of apply(., kernel) on ``quotient``: the gradient of a linear map, which depends on no activation."""
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch(inputs)
-        z = affine.apply(inputs, kernel)  # in a graph only the gradient is left of it
-    return tape.gradient(z, inputs, output_gradients=quotient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
 
 def plus(z, bias):
