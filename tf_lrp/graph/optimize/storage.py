@@ -11,7 +11,8 @@ def recompute_denominators(plans, network):
     """Kernels and denominators are computed when relevance arrives.
 
     Assumes nothing. Saves memory: a graph would otherwise compute them in the forward pass, and hold the mapped kernels and the
-    denominators of all layers at once. Folded kernels are computed twice.
+    denominators of all layers at once. Kernels are mapped once in each of the two passes; scales and shifts, which have one
+    entry per channel, are stored.
     """
     return _with(plans, network, recompute=True)
 
