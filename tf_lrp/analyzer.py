@@ -20,7 +20,7 @@ from tf_lrp.graph import canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.graph.optimize import OPTIMIZATIONS
-from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.presets import Preset, as_preset
 from tf_lrp.rules import Rule

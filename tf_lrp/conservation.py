@@ -10,7 +10,7 @@ from keras import tree
 
 from tf_lrp.explain import neurons
 from tf_lrp.graph.nodes import model_of
-from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.twins import RecurrentTwin, StopGradientTwin
 

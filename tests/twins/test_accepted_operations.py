@@ -15,7 +15,7 @@ import tf_lrp
 from tf_lrp.affine.base import _AFFINE_OF_LAYER
 from tf_lrp.graph.unroll import unroll, unroll_cell
 from tf_lrp.keras_compat.keras_classes import operation_classes
-from tf_lrp.keras_compat.operations import SplitTime
+from tf_lrp.keras_compat.own_operations import SplitTime
 from tf_lrp.twins import Twin
 from tf_lrp.twins.registry import _TWIN_OF_LAYER
 from tf_lrp.twins.structural import PlacingTwin

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.merging import WeightedSum
-from tf_lrp.keras_compat.operations import CellSum, StateSum
+from tf_lrp.keras_compat.own_operations import CellSum, StateSum
 
 
 @affine_for(CellSum)

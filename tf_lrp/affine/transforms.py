@@ -15,7 +15,7 @@ from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.contraction import WeightedMatmul
 from tf_lrp.affine.elementwise import BatchNormalization
 from tf_lrp.keras_compat import keras_classes, lengths
-from tf_lrp.keras_compat.operations import ComplexPart
+from tf_lrp.keras_compat.own_operations import ComplexPart
 from tf_lrp.rules import Rule, ZRule, identity
 
 #: Operation class -> the argument (or arguments) of its ``call`` in which it is linear.

@@ -11,7 +11,7 @@ from keras import tree
 from tf_lrp.graph.categories import entries_of
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat.models import is_connected
-from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.keras_compat.own_operations import Entries
 
 
 @dataclass(frozen=True, eq=False)

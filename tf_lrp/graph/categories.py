@@ -14,7 +14,7 @@ from keras import layers, tree
 
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Node
-from tf_lrp.keras_compat.operations import Entries, WithEntries, entries_like
+from tf_lrp.keras_compat.own_operations import Entries, WithEntries, entries_like
 from tf_lrp.operations.indicators import indicates
 from tf_lrp.operations.routing_table import moves_entries
 from tf_lrp.twins.categories import CATEGORY_LAYERS

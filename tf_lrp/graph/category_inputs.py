@@ -14,7 +14,7 @@ from keras import layers, tree
 from tf_lrp.graph.categories import values_of
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import keras_classes, preprocessing
-from tf_lrp.keras_compat.operations import Entries, layer_of
+from tf_lrp.keras_compat.own_operations import Entries, layer_of
 from tf_lrp.operations.routing_table import moves_entries
 from tf_lrp.twins.categories import CATEGORY_LAYERS
 

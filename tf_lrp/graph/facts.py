@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tf_lrp.graph.gating import dependent_tensors, signal_factors
 from tf_lrp.graph.signs import nonnegative_tensors
-from tf_lrp.keras_compat.operations import layer_of
+from tf_lrp.keras_compat.own_operations import layer_of
 from tf_lrp.rules import Pass, Rule
 from tf_lrp.twins import AffineTwin, PassTwin
 from tf_lrp.twins.registry import twin_class_of, twin_class_of_base

@@ -7,7 +7,7 @@ from keras import tree
 from tf_lrp.graph import routing
 from tf_lrp.keras_compat.keras_classes import Power
 from tf_lrp.keras_compat.lengths import SizeOf
-from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.keras_compat.side_effects import Noise
 from tf_lrp.operations.activation_table import Gate, activation_of
 from tf_lrp.operations.indicators import indicates

@@ -6,7 +6,7 @@ from keras import tree
 
 from tf_lrp.graph.gating import dependent_tensors
 from tf_lrp.keras_compat import lengths
-from tf_lrp.keras_compat.operations import Entries, layer_of
+from tf_lrp.keras_compat.own_operations import Entries, layer_of
 from tf_lrp.rules import Stop
 
 

@@ -17,7 +17,7 @@ from tf_lrp.graph.nodes import Graph, Node
 from tf_lrp.graph.optimize import OPTIMIZATIONS, optimize
 from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
-from tf_lrp.keras_compat.operations import layer_of
+from tf_lrp.keras_compat.own_operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
 from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StopGradientTwin, Twin
 

@@ -9,7 +9,7 @@ from tf_lrp.graph.build import build, working_type
 from tf_lrp.graph.category_inputs import CategoryInputs
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
-from tf_lrp.keras_compat.operations import Entries
+from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.methods import checks
 from tf_lrp.rules import Pass
 from tf_lrp.twins import GradientTwin

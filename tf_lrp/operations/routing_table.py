@@ -14,7 +14,7 @@ from keras import layers, tree
 
 from tf_lrp.keras_compat import keras_classes, lengths
 from tf_lrp.keras_compat.keras_classes import layer_classes, nearest_class, operation_classes
-from tf_lrp.keras_compat.operations import MergeTime, SplitTime
+from tf_lrp.keras_compat.own_operations import MergeTime, SplitTime
 from tf_lrp.operations import axes
 from tf_lrp.operations.activation_table import activation_name
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_lrp.keras_compat import preprocessing
-from tf_lrp.keras_compat.operations import Entries, WithEntries, layer_of
+from tf_lrp.keras_compat.own_operations import Entries, WithEntries, layer_of
 from tf_lrp.rules import Pass
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, with_relevance

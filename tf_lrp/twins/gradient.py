@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from tf_lrp.keras_compat.operations import WithEntries
+from tf_lrp.keras_compat.own_operations import WithEntries
 from tf_lrp.keras_compat.preprocessing import output_spec
 from tf_lrp.operations.routing_table import CASTS, is_cast_to_floats, only_in_training
 from tf_lrp.twins.base import Twin, with_relevance

@@ -9,7 +9,7 @@ from keras import layers
 
 from tf_lrp.affine.merging import align
 from tf_lrp.keras_compat import keras_classes
-from tf_lrp.keras_compat.operations import Gated
+from tf_lrp.keras_compat.own_operations import Gated
 from tf_lrp.rules import Pass, SignalTakesAll, Uniform
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, distinct, summed_to, with_relevance

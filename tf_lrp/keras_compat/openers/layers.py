@@ -8,7 +8,7 @@ from keras import layers, ops
 from tf_lrp.keras_compat.keras_classes import CONVOLUTIONAL_LSTM_CELLS, layer_classes
 from tf_lrp.keras_compat.models import takes
 from tf_lrp.keras_compat.openers.registry import opens
-from tf_lrp.keras_compat.operations import CellSum, Gated, MergeTime, SplitTime, StateSum
+from tf_lrp.keras_compat.own_operations import CellSum, Gated, MergeTime, SplitTime, StateSum
 from tf_lrp.keras_compat.preprocessing import FEATURE_CONCATENATION
 from tf_lrp.keras_compat.side_effects import Unexplainable
 

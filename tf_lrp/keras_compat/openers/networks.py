@@ -13,7 +13,7 @@ from keras import ops
 
 from tf_lrp.keras_compat.lengths import is_symbolic
 from tf_lrp.keras_compat.openers.registry import opens_function
-from tf_lrp.keras_compat.operations import ComplexPart, Gated
+from tf_lrp.keras_compat.own_operations import ComplexPart, Gated
 from tf_lrp.keras_compat.side_effects import Unexplainable
 
 
