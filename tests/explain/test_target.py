@@ -362,9 +362,9 @@ def test_targets_that_do_not_fit_the_output(model, target, message):
 
 
 def test_lists_hold_one_kind():
-    with pytest.raises(TypeError, match="neurons alone or regions alone"):
+    with pytest.raises(TypeError, match="either neurons or regions, not both"):
         ANALYZERS[SEGMENTER].analyze(X, [neuron(1, 1, 1), region(MASK, 1)])
-    with pytest.raises(TypeError, match="neurons alone or regions alone"):
+    with pytest.raises(TypeError, match="either neurons or regions, not both"):
         ANALYZERS[SEGMENTER].analyze(X, [neuron(1, 1, 1), 3])
     with pytest.raises(ValueError, match="one target per sample"):
         ANALYZERS[DETECTOR].conservation(X, [neuron(1, 1)])

@@ -196,9 +196,17 @@ def tokens():
     return keras.Model(x, layers.Dense(3)(layers.GlobalMaxPooling1D()(h)))
 
 
+def units():
+    """A normalization by the root mean square, a gated unit, a cross product, the largest of several values."""
+    x = keras.Input((4, 6))
+    h = layers.Dense(6)(ops.glu(layers.RMSNormalization()(layers.Dense(12)(x))))
+    largest, _ = ops.top_k(h, 3)
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(ops.cross(h[..., :3], h[..., 3:]) + largest)))
+
+
 #: XLA has no strings and no tables: these twins are tested uncompiled, with the categories.
 NOT_COMPILED = {categories.EntriesTwin, categories.CategoryTwin, categories.CategoryEncodingTwin}
-MORE = {"branches": branches, "tokens": tokens}
+MORE = {"branches": branches, "tokens": tokens, "units": units}
 PRESET = [(select.name("shares"), WinnerTakesAll("share")), (select.all(), Epsilon(0.1))]
 
 
