@@ -5,9 +5,13 @@ from __future__ import annotations
 import keras
 import numpy as np
 import tensorflow as tf
-from keras.src.layers.preprocessing.data_layer import DataLayer
 from keras.src.layers.preprocessing.feature_space import TFDConcat
 from keras.src.layers.preprocessing.index_lookup import IndexLookup
+
+try:
+    from keras.src.layers.preprocessing.data_layer import DataLayer
+except ImportError:  # the name of Keras 3.10
+    from keras.src.layers.preprocessing.tf_data_layer import TFDataLayer as DataLayer
 
 #: Layers that call their backend's functions through an attribute of their own.
 DATA_LAYERS = DataLayer
