@@ -22,7 +22,7 @@ class Convolution(Weighted):
         return tf.cast(self.layer.kernel, dtype)
 
     @property
-    def is_plain(self):
+    def has_transpose_kernel(self):
         """Whether TensorFlow has a kernel for the transpose on every processor."""
         layer = self.layer
         dilated = set(keras.tree.flatten(layer.dilation_rate)) != {1}
@@ -59,12 +59,10 @@ class Conv(Convolution):
 
     def transpose(self, inputs, kernel, quotient):
         (x,) = inputs
-        if not self.is_plain or self.layer.groups > 1:
+        if not self.has_transpose_kernel or self.layer.groups > 1:
             return super().transpose(inputs, kernel, quotient)
         geometry = {"strides": (1, *self.layer.strides, 1), "padding": self.layer.padding.upper()}
-        return [
-            tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry),
-        ]
+        return [tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry)]
 
     def _is_depthwise(self, channels):
         """Whether each channel is its own group. (Keras compiles grouped convolutions, which is much slower on a CPU.)"""
@@ -95,13 +93,13 @@ class DepthwiseConv(Convolution):
     def transpose(self, inputs, kernel, quotient):
         (x,) = inputs
         strides = tuple(self.layer.strides)
-        if not self.is_plain or len(set(strides)) > 1:
+        if not self.has_transpose_kernel or len(set(strides)) > 1:
             return super().transpose(inputs, kernel, quotient)
         geometry = {"strides": (1, *strides, 1), "padding": self.layer.padding.upper()}
         return [
             tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
                 input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry
-            ),
+            )
         ]
 
     def fan_in(self, kernel):
