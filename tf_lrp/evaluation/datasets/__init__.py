@@ -11,8 +11,9 @@ Only NumPy and Pillow are needed, except for `Shapes`, whose pictures come from 
 
 from __future__ import annotations
 
-from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, Picture, Prepared, Problem, Region, lookup, prepared
+from tf_lrp.evaluation.datasets.base import AnnotationError, Dataset, Picture, Problem, Region, lookup
 from tf_lrp.evaluation.datasets.coco import COCO
+from tf_lrp.evaluation.datasets.fitting import Prepared, prepared
 from tf_lrp.evaluation.datasets.imagenet import ImageNet
 from tf_lrp.evaluation.datasets.mosaic import Mosaic
 from tf_lrp.evaluation.datasets.shapes import Shapes
