@@ -154,6 +154,11 @@ class Twin(keras.layers.Layer):
         return cls.keeps_nonnegative and all(map(known, call.operands))
 
     @property
+    def is_loop(self):
+        """Whether it takes its inputs step by step, in a loop that is slow unless it is compiled."""
+        return isinstance(self.operation, keras.layers.RNN)
+
+    @property
     def symbolic_inputs(self):
         """The original's own symbolic inputs."""
         return self._symbolic()
