@@ -289,6 +289,11 @@ def normalized():
     return chain(layers.Dense(50), layers.BatchNormalization(), layers.Activation("tanh"), layers.Dense(2), shape=(40,))
 
 
+def pointwise(channels):
+    """A convolution from 4 channels of both signs to more or to fewer."""
+    return chain(layers.Conv2D(channels, 1), layers.Flatten(), layers.Dense(2), shape=(8, 8, 4))
+
+
 SAVINGS = {
     "skip_negative_inputs": (rectified, AlphaBeta(2, 1), "maps"),
     "use_signs": (rectified, AlphaBeta(2, 1), "operations"),
@@ -296,6 +301,7 @@ SAVINGS = {
     "subtract_from_output": (lambda: rectified("tanh"), Gamma(), "maps"),
     "sum_over_one_sample": (rectified, Flat(), "elements"),
     "add_up_to_output": (lambda: chain(layers.Dense(2), shape=(600,)), AlphaBeta(2, 1), "maps"),
+    "fold_terms": (lambda: pointwise(8), AlphaBeta(2, 1), "maps"),
     "recompute_denominators": (rectified, ZPlus(), "stored"),
     "share_denominators": (rectified, ZPlus(), "maps"),
     "scale_outputs": (normalized, Epsilon(0.1), "elements"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 from dataclasses import dataclass
 
 import keras
@@ -12,6 +14,9 @@ from keras import tree
 
 from tf_lrp.keras_compat.keras_classes import nearest_class
 from tf_lrp.rules import Rule
+
+#: The number of samples for which the size of a layer's output is compared with that of its kernel.
+_USUAL_BATCH = 8
 
 _AFFINE_OF_LAYER: dict[type, type[Affine]] = {}
 
@@ -109,6 +114,26 @@ class Affine:
             z = self.apply(inputs, kernel)  # in a graph only the gradient is left of it
         return tape.gradient(z, inputs, output_gradients=quotient, unconnected_gradients=tf.UnconnectedGradients.ZERO)
 
+    def apply_sums(self, inputs, kernels):
+        """sum_p apply(inputs[p], kernels[p][t]) for each t: a list.
+
+        Args:
+            inputs: for each p a list of tensors, as for `apply`.
+            kernels: for each p a list of kernels, one for each t.
+        """
+        return [
+            functools.reduce(operator.add, (self.apply(x, kernel) for x, kernel in zip(inputs, of_term, strict=True)))
+            for of_term in zip(*kernels, strict=True)
+        ]
+
+    def transpose_sums(self, inputs, kernels, quotients):
+        """sum_t transpose(inputs, kernels[p][t], quotients[t]) for each p: a list of lists shaped like ``inputs``."""
+        shares = []
+        for of_part in kernels:
+            each = [self.transpose(inputs, kernel, quotient) for kernel, quotient in zip(of_part, quotients, strict=True)]
+            shares.append([functools.reduce(operator.add, of_input) for of_input in zip(*each, strict=True)])
+        return shares
+
     def fan_in(self, kernel):
         """The largest number of products that an output is the sum of."""
         entries = kernel.shape.num_elements()
@@ -122,6 +147,10 @@ class Affine:
             count = self.apply([tf.ones_like(x) for x in inputs], everywhere)
             z = self.apply(inputs, everywhere)
         return tape.gradient(z, inputs, tf.math.divide_no_nan(leftover, count), tf.UnconnectedGradients.ZERO)
+
+    def is_smaller(self, kernel, inputs):
+        """Whether a kernel has fewer entries than the output for a batch of usual size, so that it is rather changed."""
+        return False
 
     def output_spec(self, *args, **kwargs):
         """Shape and type of z, as a KerasTensor, for KerasTensor arguments."""
@@ -146,6 +175,14 @@ class Weighted(Affine):
 
     def fan_in(self, kernel):
         return kernel.shape[:-1].num_elements()  # output channels come last, unless a subclass says otherwise
+
+    def output_shape(self, inputs):
+        """Shape of z for a list of input tensors, None where it is unknown."""
+        return self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
+
+    def is_smaller(self, kernel, inputs):
+        outputs = self.output_shape(inputs)[1:]
+        return None in outputs or _USUAL_BATCH * math.prod(outputs) > kernel.shape.num_elements()
 
     def per_channel(self, vector, rank):
         """One entry per channel -> a tensor that broadcasts against a tensor of that rank."""

@@ -40,6 +40,19 @@ class Convolution(Weighted):
         }
 
 
+#: How many times fewer channels are few: several maps of a pixel's channels are one map if these few are joined, which spares
+#: passes over the many.
+_FEW = 2
+
+
+def _transposed_product(kernel, quotient):
+    """The transpose of a convolution with a kernel of one location: TensorFlow's own kernel for it makes a copy first."""
+    inputs, outputs = kernel.shape[2:]
+    rows = tf.raw_ops.MatMul(a=tf.reshape(quotient, (-1, outputs)), b=tf.reshape(kernel, (inputs, outputs)), transpose_b=True)
+    size = shape_of(quotient)
+    return tf.reshape(rows, [*size[:-1], inputs] if isinstance(size, list) else tf.concat([size[:-1], [inputs]], 0))
+
+
 @affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D)
 class Conv(Convolution):
     """z = x * W + b, kernel (*size, inputs / groups, outputs)."""
@@ -61,12 +74,38 @@ class Conv(Convolution):
         (x,) = inputs
         if not self.has_transpose_kernel or self.layer.groups > 1:
             return super().transpose(inputs, kernel, quotient)
-        if set(kernel.shape[:2]) == set(self.layer.strides) == {1}:  # TensorFlow's kernel copies what a product only reads
-            rows = tf.reshape(quotient, (-1, kernel.shape[3]))
-            shares = tf.raw_ops.MatMul(a=rows, b=tf.reshape(kernel, kernel.shape[2:]), transpose_b=True)
-            return [tf.reshape(shares, shape_of(x))]
+        if self._is_product(kernel):
+            return [_transposed_product(kernel, quotient)]
         geometry = {"strides": (1, *self.layer.strides, 1), "padding": self.layer.padding.upper()}
         return [tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry)]
+
+    def _is_product(self, kernel):
+        """Whether it is a product of each location's channels with a matrix."""
+        alone = set(kernel.shape[:2]) == set(self.layer.strides) == {1}
+        return alone and self.has_transpose_kernel and self.layer.groups == 1
+
+    def apply_sums(self, inputs, kernels):
+        channels, outputs = kernels[0][0].shape[-2:]
+        if self._is_product(kernels[0][0]):
+            if len(inputs) > 1 and _FEW * channels <= outputs:
+                joined = tf.concat([x for (x,) in inputs], -1)
+                return [self.apply([joined], tf.concat(of_term, 2)) for of_term in zip(*kernels, strict=True)]
+            if len(kernels[0]) > 1 and _FEW * outputs <= channels:
+                (joined,) = super().apply_sums(inputs, [[tf.concat(of_part, 3)] for of_part in kernels])
+                return tf.split(joined, len(kernels[0]), -1)
+        return super().apply_sums(inputs, kernels)
+
+    def transpose_sums(self, inputs, kernels, quotients):
+        channels, outputs = kernels[0][0].shape[-2:]
+        if self._is_product(kernels[0][0]):
+            if len(kernels) > 1 and _FEW * channels <= outputs:
+                joined = [[tf.concat(of_term, 2) for of_term in zip(*kernels, strict=True)]]
+                ((shares,),) = super().transpose_sums(inputs, joined, quotients)
+                return [[share] for share in tf.split(shares, len(kernels), -1)]
+            if len(quotients) > 1 and _FEW * outputs <= channels:
+                joined = [[tf.concat(of_part, 3)] for of_part in kernels]
+                return super().transpose_sums(inputs, joined, [tf.concat(quotients, -1)])
+        return super().transpose_sums(inputs, kernels, quotients)
 
     def _is_depthwise(self, channels):
         """Whether each channel is its own group. (Keras compiles grouped convolutions, which is much slower on a CPU.)"""

@@ -5,15 +5,9 @@ Folded from the live variables at every call, so later changes of either layer s
 
 from __future__ import annotations
 
-import math
-
-import keras
 import tensorflow as tf
 
 from tf_lrp.affine.base import Weighted
-
-#: The number of samples for which the size of a layer's output is compared with that of its kernel.
-_USUAL_BATCH = 8
 
 
 class _Folded(Weighted):
@@ -41,6 +35,12 @@ class _Folded(Weighted):
     def transpose(self, inputs, kernel, quotient):
         return self.inner.transpose(inputs, kernel, quotient)
 
+    def apply_sums(self, inputs, kernels):
+        return self.inner.apply_sums(inputs, kernels)
+
+    def transpose_sums(self, inputs, kernels, quotients):
+        return self.inner.transpose_sums(inputs, kernels, quotients)
+
     def fan_in(self, kernel):
         return self.inner.fan_in(kernel)
 
@@ -66,11 +66,10 @@ class NormalizedOutput(_Folded):
 
     def factors(self, inputs, dtype):
         plain = self.inner.kernel(dtype)
-        outputs = self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
-        if None in outputs[1:] or _USUAL_BATCH * math.prod(outputs[1:]) > plain.shape.num_elements():
+        if self.is_smaller(plain, inputs):
             return self._scaled(plain), None
         scale, _ = self.normalization.channel_scale_and_shift(dtype)
-        return plain, self.per_channel(scale, len(outputs))
+        return plain, self.per_channel(scale, len(self.output_shape(inputs)))
 
     def bias(self, inputs, kernel):
         rank = inputs[0].shape.rank

@@ -2,11 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
+
 import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.affine.merging import WeightedSum
 from tf_lrp.keras_compat.own_operations import CellSum, StateSum
+
+#: Where the kernels of cells are; None: they are put together from the weights each time.
+_CELL_KERNELS = contextvars.ContextVar("cell_kernels", default=None)
+
+
+@contextlib.contextmanager
+def cell_kernels_of(affines, dtype):
+    """In this context, which is to surround a loop over steps, the kernels of these maps are put together once.
+
+    Args:
+        affines: `Affine` of the nodes of a cell.
+        dtype: the type in which the kernels are read.
+    """
+    cells = [affine for affine in affines if isinstance(affine, CellPreactivation) and not affine.has_reset]
+    token = _CELL_KERNELS.set({(affine, tf.as_dtype(dtype)): affine.kernel(dtype) for affine in cells})
+    try:
+        yield
+    finally:
+        _CELL_KERNELS.reset(token)
 
 
 @affine_for(CellSum)
@@ -26,10 +48,14 @@ class CellPreactivation(Affine):
     def layers(self):
         return (self.layer.cell,)
 
+    def kernel(self, dtype):
+        found = (_CELL_KERNELS.get() or {}).get((self, tf.as_dtype(dtype)))
+        return tf.concat(self.layer.kernels(dtype), axis=-2) if found is None else found
+
     def kernel_at(self, inputs, dtype):
-        kernels = self.layer.kernels(dtype)
         if not self.has_reset:
-            return tf.concat(kernels, axis=-2)
+            return self.kernel(dtype)
+        kernels = self.layer.kernels(dtype)
         gate = inputs[2][:, tf.newaxis, :]
         of_input = tf.broadcast_to(kernels[0], tf.concat([tf.shape(gate)[:1], tf.shape(kernels[0])], 0))
         return tf.concat([of_input, gate * kernels[1]], axis=-2)

@@ -44,6 +44,7 @@ class Plan:
         emit_ratio: for each input a whether R / a is handed on instead of its relevance R; () stands for no.
         split_above: number of products per output above which the output is computed as the sum of the two terms'
             denominators, which are stored for the backward pass.
+        fold_terms: whether signs, coefficients and sums of terms are those of kernels, where these are smaller than the output.
         scale_outputs: whether factors of output channels may be multiplied with the output instead of the kernel.
         recompute: whether kernels and denominators are computed when relevance arrives, instead of being stored.
         share_denominators: whether the backward passes of several targets share the denominators.
@@ -56,6 +57,7 @@ class Plan:
     grad_is_ratio: bool = False
     emit_ratio: tuple[bool, ...] = ()
     split_above: float = math.inf
+    fold_terms: bool = False
     scale_outputs: bool = False
     recompute: bool = False
     share_denominators: bool = False

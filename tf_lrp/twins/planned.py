@@ -37,7 +37,9 @@ class PlannedPropagation(Propagation):
         self._kernels = {}  # map of the kernel -> (mapped kernel, scale or None)
         self._vectors = (_graph(), {})  # one entry per channel: stored from the forward pass on
         self._stored = ()  # (graph, denominator) of each term
+        spread = any(term.bias_factor for term in self.terms)
         with self._once():
+            self.folds = plan.fold_terms and not spread and affine.is_smaller(self.kernel, inputs)
             self.bias = affine.bias(inputs, self.kernel)
             z = self._forward()
         self.z = tf.nn.relu(z) if plan.clamp_output else z
@@ -45,8 +47,8 @@ class PlannedPropagation(Propagation):
     def _forward(self):
         if self.affine.fan_in(self.kernel) <= self.plan.split_above:
             return plus(self.apply(identity, identity), self.bias)
-        self._stored = tuple((_graph(), self.denominator(term)) for term in self.terms)
-        z = _total(z for _, z in self._stored)
+        self._stored = tuple((_graph(), z) for z in self._computed(self.plans))
+        z = _total(z if self._direction(plan) > 0 else -z for plan, (_, z) in zip(self.plans, self._stored, strict=True))
         return z if self.terms[0].bias is not None else plus(z, self.bias)
 
     # -- the steps of the formula -------------------------------------------------------------------------------------
@@ -55,17 +57,38 @@ class PlannedPropagation(Propagation):
         with self._after(relevance), self._once():
             if any(term.bias_factor for term in self.terms):
                 return super().propagate(relevance)
-            shares = {}  # map of the activations -> the shares of the inputs that are multiplied by it
-            for term, quotient, _ in self.quotients(relevance):
-                for f, g in term.numerators:
-                    shares.setdefault(f, []).append(self.transpose(g, quotient))
-            products = [self.multiply(f, map(_total, zip(*each, strict=True))) for f, each in shares.items()]
+            shares = self._folded_shares(relevance) if self.folds else self._shares(relevance)
+            products = [self.multiply(f, of_inputs) for f, of_inputs in shares]
             return [_total(of_input) for of_input in zip(*products, strict=True)]
 
+    def _shares(self, relevance):
+        """Pairs (map f of the activations, what is multiplied by f(a_i): one tensor for each input)."""
+        shares = {}
+        for term, quotient, _ in self.quotients(relevance):
+            for f, g in term.numerators:
+                shares.setdefault(f, []).append(self.transpose(g, quotient))
+        return [(f, [_total(of_input) for of_input in zip(*each, strict=True)]) for f, each in shares.items()]
+
+    def _folded_shares(self, relevance):
+        """As `_shares`, with the coefficients in the kernels, and all terms with the same maps of the activations at once."""
+        found, quotients = [], [quotient for quotient, _ in self._divided(relevance)]
+        for group in _alike([term.numerators for term in self.terms]):
+            parts = list(zip(*(self.terms[t].numerators for t in group), strict=True))
+            factors = [self.terms[t].coefficient * self._direction(self.plans[t]) for t in group]
+            kernels = [[self._weights(g, c) for (_, g), c in zip(part, factors, strict=True)] for part in parts]
+            shares = self.affine.transpose_sums(self.inputs, kernels, [quotients[t] for t in group])
+            found += [(part[0][0], of_part) for part, of_part in zip(parts, shares, strict=True)]
+        return found
+
     def quotients(self, relevance):
+        for term, (quotient, z) in zip(self.terms, self._divided(relevance), strict=True):
+            yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
+
+    def _divided(self, relevance):
+        """For each term: (R_j / stab(z_tj), z_tj), both times the `_direction`."""
         for plan, z in zip(self.plans, self._denominators(), strict=True):
             term, is_output = plan.term, z is self.z
-            sign = 1 if is_output and self.plan.zero_below_zero else plan.sign
+            sign = 1 if is_output and self.plan.zero_below_zero else plan.sign * self._direction(plan)
             known = {
                 "sign": sign,
                 "exact": is_output and self.plan.clamp_output,
@@ -73,10 +96,9 @@ class PlannedPropagation(Propagation):
             }
             addressed = self.addressed(term, relevance)
             if self.plan.grad_is_ratio:
-                quotient = addressed * ratio(term.stabilizer, z, **known)
+                yield addressed * ratio(term.stabilizer, z, **known), z
             else:
-                quotient = divide(term.stabilizer, addressed, z, **known)
-            yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
+                yield divide(term.stabilizer, addressed, z, **known), z
 
     def shares(self, f, g, quotient):
         return self.multiply(f, self.transpose(g, quotient))
@@ -113,6 +135,15 @@ class PlannedPropagation(Propagation):
             return self.affine.factors(self.inputs, self.dtype)
         return self.affine.kernel_at(self.inputs, self.dtype), None
 
+    def _weights(self, g, factor):
+        """factor * g(kernel), where terms are folded."""
+        if factor == 1:
+            return self._mapped_kernel(g)[0]
+        if (g, factor) not in self._kernels:
+            kernel = self._mapped_kernel(g)[0]
+            self._kernels[g, factor] = -kernel if factor == -1 else factor * kernel
+        return self._kernels[g, factor]
+
     @property
     def kernel(self):
         return self._mapped_kernel(identity)[0]
@@ -134,23 +165,46 @@ class PlannedPropagation(Propagation):
         here = _graph()
         if self._stored and all(_visible(graph, here) for graph, _ in self._stored):
             return [z for _, z in self._stored]
+        computed = iter(self._computed([plan for plan in self.plans if self._is_computed(plan)]))
         denominators = []
         for plan in self.plans:
-            denominators.append(self._denominator(plan, denominators))
+            denominators.append(next(computed) if self._is_computed(plan) else self._denominator(plan, denominators))
         if self.plan.share_denominators:
             self._stored = tuple((here, z) for z in denominators)
         return denominators
 
+    def _is_computed(self, plan):
+        """Whether a denominator is computed from the inputs, as the formula says."""
+        is_output = plan.denominator == "output" and (plan.term.bias is identity or self.bias is None)
+        return not is_output and plan.denominator not in ("complement", "one_sample")
+
+    def _direction(self, plan):
+        """-1 where the denominator is computed with the opposite sign, so as to be positive, else 1."""
+        return -1 if self.folds and plan.sign < 0 and self._is_computed(plan) else 1
+
+    def _computed(self, plans):
+        """The denominators z_t, times the `_direction`, of some terms."""
+        if not self.folds:
+            return [self.denominator(plan.term) for plan in plans]
+        found = [None] * len(plans)
+        for group in _alike([plan.term.parts for plan in plans]):
+            parts = list(zip(*(plans[t].term.parts for t in group), strict=True))
+            inputs = [[part[0][0](x) for x in self.inputs] for part in parts]
+            signs = [self._direction(plans[t]) for t in group]
+            kernels = [[self._weights(g, sign) for (_, g), sign in zip(part, signs, strict=True)] for part in parts]
+            for t, z, sign in zip(group, self.affine.apply_sums(inputs, kernels), signs, strict=True):
+                bias = self.bias_of(plans[t].term)
+                found[t] = plus(z, -bias if bias is not None and sign < 0 else bias)
+        return found
+
     def _denominator(self, plan, previous):
-        term = plan.term
-        if plan.denominator == "output" and (term.bias is identity or self.bias is None):
+        """A denominator that is not computed from the inputs of all samples."""
+        if plan.denominator == "output":
             return self.z
         if plan.denominator == "complement":
             return plan.factor * self.z - previous[-1]
-        if plan.denominator == "one_sample":
-            products = [self.apply(f, g, one_sample=True) for f, g in term.parts]
-            return plus(_total(products), self.bias_of(term))
-        return self.denominator(term)
+        products = [self.apply(f, g, one_sample=True) for f, g in plan.term.parts]
+        return plus(_total(products), self.bias_of(plan.term))
 
     def _after(self, relevance):
         """Operations in this context wait for the relevance in a graph, so that their results take no memory until then."""
@@ -190,6 +244,14 @@ def ratio(stabilizer, z, sign=0, exact=False, vanishing=False):
         return divide(stabilizer, z, z, sign, exact, vanishing)
     size = tf.abs(z)
     return size / (size + margin(stabilizer, z))
+
+
+def _alike(parts):
+    """Lists of the positions of terms that map the activations alike."""
+    groups = {}
+    for position, of_term in enumerate(parts):
+        groups.setdefault(tuple(f for f, _ in of_term), []).append(position)
+    return list(groups.values())
 
 
 def _total(tensors):

@@ -11,8 +11,10 @@ import contextvars
 import tensorflow as tf
 from keras import layers, tree
 
+from tf_lrp.affine.recurrent import cell_kernels_of
 from tf_lrp.keras_compat import keras_classes
 from tf_lrp.twins.base import Twin, distinct, with_relevance
+from tf_lrp.twins.linear import AffineTwin
 from tf_lrp.twins.registry import register_twin
 
 #: Whether loops over steps are unrolled in the graph, for runtimes without loops over lists of tensors.
@@ -53,12 +55,14 @@ class RecurrentTwin(Twin):
         x = self._time_first(sequence)
         allowed = None if mask is None else self._time_first(mask)
         states = self._initial_states(sequence, initial)
-        outputs, before, last = self._forward(x, allowed, states)
+        with self._kernels():
+            outputs, before, last = self._forward(x, allowed, states)
         layer = self.operation
 
         def backward(*relevance):
             of_output, of_states = relevance[0], relevance[1:]
-            of_x, of_initial = self._backward(x, allowed, before, of_output, of_states)
+            with self._kernels():
+                of_x, of_initial = self._backward(x, allowed, before, of_output, of_states)
             pairs = [(sequence, self._batch_first(of_x)), *zip(states, of_initial, strict=True)]
             return [next(r for t, r in pairs if t is taker) for taker in takers]
 
@@ -67,6 +71,11 @@ class RecurrentTwin(Twin):
         results = [result, *last[1:]] if layer.return_state else [result]
         routed = with_relevance(results, takers, backward)
         return routed if layer.return_state else routed[0]
+
+    def _kernels(self):
+        """In this context the cell's kernels are put together once, not at each step."""
+        affines = [layer.affine for layer in self.step.layers if isinstance(layer, AffineTwin)]
+        return cell_kernels_of(affines, self.compute_dtype)
 
     def compute_output_spec(self, *inputs):
         spec = super().compute_output_spec(*inputs)

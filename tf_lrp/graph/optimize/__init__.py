@@ -12,6 +12,7 @@ from tf_lrp.graph.optimize.relu import clamp_outputs, skip_negative_outputs
 from tf_lrp.graph.optimize.storage import recompute_denominators, scale_outputs, share_denominators
 from tf_lrp.graph.optimize.terms import (
     add_up_to_output,
+    fold_terms,
     reuse_output,
     skip_negative_inputs,
     subtract_from_output,
@@ -28,6 +29,7 @@ OPTIMIZATIONS = (
     subtract_from_output,
     sum_over_one_sample,
     add_up_to_output,
+    fold_terms,
     recompute_denominators,
     share_denominators,
     scale_outputs,

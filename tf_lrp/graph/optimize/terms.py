@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 from tf_lrp.graph.optimize.network import map_terms, planned_terms, propagates
@@ -83,19 +84,35 @@ def sum_over_one_sample(plans, network):
 def add_up_to_output(plans, network):
     """The layer's output is the sum of two denominators, which are stored for the backward pass.
 
-    Assumes two terms that split the contributions by sign (alpha-beta with beta > 0), and more than 512 products per output:
-    below that, computing them again costs less than storing them. Saves one application of the kernel of three. The output may
-    differ from the model's in the last digit.
+    Assumes two terms that split the contributions by sign (alpha-beta with beta > 0), and either more than 512 products per
+    output or an output that is small beside the input: otherwise computing them again costs less than storing them. Saves one
+    application of the kernel of three. The output may differ from the model's in the last digit.
     """
 
     def changed(node, rule, plan):
         splits = propagates(node, rule) and additive([p.term for p in planned_terms(plan, rule)])
-        return replace(plan, split_above=_CHEAP) if splits else plan
+        return replace(plan, split_above=0 if _shrinks(node) else _CHEAP) if splits else plan
 
     return [changed(node, rule, plan) for node, _, rule, plan in network.steps(plans)]
 
 
+def fold_terms(plans, network):
+    """Coefficients and sums of terms, and the sign of denominators that are never positive, are those of their kernels.
+
+    Assumes a layer whose kernel is smaller than its outputs for a batch of usual size (`Affine.is_smaller`). Saves the
+    multiplication of what is divided, lets TensorFlow cut denominators off at 0 together with the convolution, and computes
+    several pointwise convolutions as one (see `Affine.apply_sums` and `Affine.transpose_sums`).
+    """
+    return [replace(plan, fold_terms=True) if propagates(node, rule) else plan for node, _, rule, plan in network.steps(plans)]
+
+
 # -- what holds of terms ----------------------------------------------------------------------------------------------
+
+
+def _shrinks(node):
+    """Whether a node's input is known to have more than four times as many entries as its output."""
+    (x, *_), (z, *_) = (t.shape[1:] for t in node.inputs), (t.shape[1:] for t in node.outputs)
+    return None not in (*x, *z) and math.prod(x) > 4 * math.prod(z)
 
 
 def additive(terms):
