@@ -14,7 +14,6 @@ from keras import layers, tree
 from tf_lrp.affine.recurrent import cell_kernels_of
 from tf_lrp.keras_compat import keras_classes
 from tf_lrp.twins.base import Twin, distinct, with_relevance
-from tf_lrp.twins.linear import AffineTwin
 from tf_lrp.twins.registry import register_twin
 
 #: Whether loops over steps are unrolled in the graph, for runtimes without loops over lists of tensors.
@@ -74,8 +73,7 @@ class RecurrentTwin(Twin):
 
     def _kernels(self):
         """In this context the cell's kernels are put together once, not at each step."""
-        affines = [layer.affine for layer in self.step.layers if isinstance(layer, AffineTwin)]
-        return cell_kernels_of(affines, self.compute_dtype)
+        return cell_kernels_of([step.node.affine for step in self.rewritten.steps], self.compute_dtype)
 
     def compute_output_spec(self, *inputs):
         spec = super().compute_output_spec(*inputs)
