@@ -53,6 +53,8 @@ COUNTERPARTS = {
     "lrp.sequential_preset_b_flat": "cmp_a2_flat",
 }
 GROWING = "cmp_a2_flat"
+#: Heading of the last section of the page, whose table comes from `sequences.py`, and which stays.
+SEQUENCES = "## Transformers and recurrent networks"
 SERIES = {"batch": (1, 2, 4, 8, 16, 32), "size": (112, 224, 448), "targets": (1, 2, 5, 10)}
 METHOD = """\
 ## What was measured
@@ -526,7 +528,9 @@ def main():
     page.draw(where)
     text = page.text("images/performance.png")
     if arguments.out:
-        arguments.out.write_text(text, encoding="utf-8")
+        before = arguments.out.read_text(encoding="utf-8") if arguments.out.exists() else ""
+        _, found, rest = before.partition(SEQUENCES)
+        arguments.out.write_text(f"{text.rstrip()}\n\n{found}{rest}" if found else text, encoding="utf-8")
     else:
         print(text)
 
