@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -148,6 +148,25 @@ class Explainer(Reconstructible):
             raise ValueError(f"{type(self).__name__} explains inputs only; layers needs to be None, got {layers!r}.")
         return names.layer_names(layers, self.layer_outputs)
 
+    def pack(self, relevances: list, layers: tuple[str, ...] | None, pack: Callable[[list], Any]) -> Any:
+        """What `analyze` returns.
+
+        Args:
+            relevances: flat list, of the inputs and then of each use of the layers.
+            layers: of `checked_layers`.
+            pack: of ``input_spec.flatten``.
+        """
+        count = len(self.input_spec.tensors)
+        of_inputs = pack(relevances[:count])
+        if layers is None:
+            return of_inputs
+        maps, rest = {"input": of_inputs}, relevances[count:]
+        for name in layers:
+            uses = len(self.layer_outputs[name])
+            maps[name] = rest[0] if uses == 1 else rest[:uses]
+            rest = rest[uses:]
+        return maps
+
     def __copy__(self):
         """Shares the model, the twin and the compiled passes."""
         copied = object.__new__(type(self))
@@ -240,7 +259,7 @@ class Explainer(Reconstructible):
             padded=self.jit_compile,
             verbose=self.verbose if verbose is None else verbose,
         )
-        return scores, self._pack(relevances, layers, pack)
+        return scores, self.pack(relevances, layers, pack)
 
     def __call__(
         self,
@@ -270,7 +289,7 @@ class Explainer(Reconstructible):
         tensors = self.input_spec.convert(leaves)
         selection = neurons.check_tensor(neuron_selection, self.twin.outputs[position], tf.shape(tensors[0])[0])
         _, relevances = self._run(tensors, selection, layers, position)
-        return self._pack(_cast(relevances, dtype), layers, pack)
+        return self.pack(_cast(relevances, dtype), layers, pack)
 
     def export(
         self,
@@ -356,19 +375,6 @@ class Explainer(Reconstructible):
         if self.trace != "auto":
             return self.trace == "always"
         return self._traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
-
-    def _pack(self, relevances, layers, pack):
-        """What `analyze` returns, of the flat list of relevances of the inputs and then of each use of the layers."""
-        count = len(self.input_spec.tensors)
-        of_inputs = pack(relevances[:count])
-        if layers is None:
-            return of_inputs
-        maps, rest = {"input": of_inputs}, relevances[count:]
-        for name in layers:
-            uses = len(self.layer_outputs[name])
-            maps[name] = rest[0] if uses == 1 else rest[:uses]
-            rest = rest[uses:]
-        return maps
 
 
 def _cast(relevances, dtype):
