@@ -107,7 +107,7 @@ class Analyzer(Explainer):
         settings = {name: getattr(self, name) for name in self.copied_settings}
         arguments = {**self._arguments, **settings}
         preset, before = as_preset(preset), self._rewritten
-        analyzer._constructed_with = (), {"model": self._model, "preset": preset, **arguments}
+        analyzer.copy_as_constructed_with(model=self._model, preset=preset, **arguments)
         rewritten = rewrite(before.graph, preset, self.model_name, before.optimizations, facts=[c.facts for c in before.chosen])
         options = {name: arguments[name] for name in ("batch_size", "verbose", "jit_compile", "trace")}
         analyzer._set_up(self._model, preset, rewritten, arguments, options)

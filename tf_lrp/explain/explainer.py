@@ -53,6 +53,7 @@ class Explainer(Reconstructible):
         input_spec: `InputSpec`: the model's inputs, and how a user's structure maps to them.
         layer_outputs, output_names: as above.
         category_inputs: the `CategoryInputs`.
+        traced_at_once: whether ``trace="auto"`` traces the first pass.
         compiled_passes: `PassKind` -> the tf.function that explains it, for the kinds that have been traced.
     """
 
@@ -97,7 +98,7 @@ class Explainer(Reconstructible):
         self.trace = trace
         self.compiled_passes, self._functions, self._eager_passes = {}, {}, Counter()
         has_loops = any(isinstance(layer, Twin) and layer.is_loop for layer in (categories.core or twin).layers)
-        self._traced_at_once = jit_compile is True or has_loops
+        self.traced_at_once = jit_compile is True or has_loops
         self._twin = twin
 
     @property
@@ -374,7 +375,7 @@ class Explainer(Reconstructible):
         """Whether to trace a graph for passes of this kind saves time, or is asked for."""
         if self.trace != "auto":
             return self.trace == "always"
-        return self._traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
+        return self.traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
 
 
 def _cast(relevances, dtype):

@@ -105,6 +105,11 @@ class Session:
             flat = [tf.cast(r, dtype).numpy() for r in flat]
         return self._analyzer.pack(flat, layers, self._pack_inputs)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the activations that it holds. Once it has explained, denominators take up to twice as many."""
+        return self._pass.nbytes
+
     def _change(self, preset):
         """Exchanges the twins whose rules, plans or inputs of relevance differ."""
         facts = [c.facts for c in self._chosen]

@@ -11,6 +11,7 @@ from keras import tree
 from tf_lrp.graph.nodes import Graph
 from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.rules import Stop
+from tf_lrp.twins.propagation import evaluate
 
 
 @dataclass(eq=False)
@@ -62,6 +63,12 @@ class StepwisePass:
         self._propagated = {}  # (name of a seed, position) -> (run, relevance that arrived, relevance handed on)
         self._sums = {}  # (name of a seed, id of a tensor) -> (addends, sum)
 
+    @property
+    def nbytes(self):
+        """Bytes of the values."""
+        tensors = {id(x): x for x in self.values.values()}
+        return sum(x.dtype.size * x.shape.num_elements() for x in tensors.values())
+
     def forward(self, chosen, twins):
         """Computes `values`.
 
@@ -77,7 +84,9 @@ class StepwisePass:
             if run is None or run.twin is not twin or any(x is not y for x, y in zip(run.inputs, inputs, strict=True)):
                 run = self._runs[position] = _run(twin, node, inputs)
             # Rules and plans change no values except by clamping: what follows need not run again.
-            values = self._outputs.setdefault((position, plan.clamp_output), run.outputs)
+            if (position, plan.clamp_output) not in self._outputs:
+                self._outputs[position, plan.clamp_output] = self._clamped(position, node, run, plan.clamp_output)
+            values = self._outputs[position, plan.clamp_output]
             self.values.update((id(t), value) for t, value in zip(node.outputs, values, strict=True))
             if plan.grad_is_ratio:
                 self._ratios.update(id(t) for t in node.outputs)
@@ -102,6 +111,13 @@ class StepwisePass:
                 arrived[key] = (*arrived.get(key, ()), relevance)
         sums = {key: self._sum(name, key, addends) for key, addends in arrived.items()}
         return {key: r * self.values[key] if key in self._ratios else r for key, r in sums.items()}
+
+    def _clamped(self, position, node, run, clamp):
+        """The outputs of a node, clamped at 0 or not. They depend on the first presets alone, not on those in between."""
+        others = self._outputs.get((position, not clamp))
+        if others is None:
+            return run.outputs
+        return [tf.nn.relu(t) for t in others] if clamp else [evaluate(node.affine, run.inputs, run.inputs[0].dtype)]
 
     def _sum(self, name, key, addends):
         """The sum of what arrived at a tensor, the same object for the same addends; None if nothing did."""
