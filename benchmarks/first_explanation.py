@@ -46,6 +46,11 @@ layers from the input: relevance is propagated again from there to the input. Th
 ## Operations of the traced graphs
 
 {operations}
+
+## Analyzers that are dropped
+
+{analyzers} analyzers of one small network in one process, every other one traced, each dropped when the next is made: after each
+tenth of them the process holds {sizes} MiB.
 """
 
 
@@ -54,6 +59,7 @@ def parsed():
     parser.add_argument("--zennit-python", help="interpreter of an environment with zennit, PyTorch and torchvision")
     parser.add_argument("--networks", nargs="+", default=["MobileNetV2", "ResNet50", "EfficientNetB0", "VGG16"])
     parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--analyzers", type=int, default=1000, help="how many are made in one process")
     parser.add_argument("--timeout", type=float, default=600)
     parser.add_argument("--note", default="", help="said of the machine")
     parser.add_argument("--out", type=Path, default=Path("out/first-explanation.md"))
@@ -110,6 +116,7 @@ def main():
         others = sum(n for kind, n in counted.items() if kind not in SHOWN)
         total = [str(sum(c.values())) for c in (counted, plain)]
         operations.append((network, *total, *(str(counted.get(kind, 0)) for kind in SHOWN), str(others)))
+    sizes = measured("tf_lrp", "MobileNetV2", "many analyzers", PRESET, count=arguments.analyzers)
     heads = (
         ["network", "eager, s", "zennit, s", "eager / zennit", "gradient, s", "eager / gradient", "traced, s",
          "traced / gradient", "peak eager, MiB", "peak traced, MiB"],
@@ -128,6 +135,8 @@ def main():
         first=tables[0],
         session=tables[1],
         operations=tables[2],
+        analyzers=arguments.analyzers,
+        sizes=", ".join(f"{size:.0f}" for size in sizes),
     )
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(page)

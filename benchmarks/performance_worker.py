@@ -32,6 +32,11 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def memory_now():
+    """What this process holds in main memory now, in MiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10
+
+
 def pictures(batch, size, axis):
     """float32 (batch, size, size, 3), or channels at another axis: standard normal numbers."""
     x = np.random.default_rng(SEED).normal(size=(batch, size, size, 3)).astype("float32")
@@ -115,6 +120,18 @@ class Tensorflow:
         for operation in (op for each in (graph, *functions) for op in each.get_operations()):
             counted[operation.type] = counted.get(operation.type, 0) + 1
         return counted
+
+    def many_analyzers(self, method, count):
+        """MiB of main memory after each tenth of ``count`` analyzers of one small network, half of them traced."""
+        layers, shape = self.keras.layers, (16, 16, 3)
+        convolutions = [layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()]
+        model = self.keras.Sequential([self.keras.Input(shape), *convolutions, layers.Flatten(), layers.Dense(10)])
+        x, sizes = pictures(2, shape[0], self.axis), []
+        for number in range(1, count + 1):
+            self.tf_lrp.Analyzer(model, method, trace=("never", "always")[number % 2], verbose=False).analyze(x)
+            if number % (count // 10) == 0:
+                sizes.append(memory_now())
+        return sizes
 
     def session(self, x, method):
         """Seconds of the first explanation in a session, and of others of the same picture in it: dict by what changed."""
@@ -258,6 +275,8 @@ def first_explanation(library, job):
     x = pictures(job["batch"], job["size"], library.axis)
     if job["what"] == "session":
         return library.session(x, job["methods"][0])
+    if job["what"] == "many analyzers":
+        return library.many_analyzers(job["methods"][0], job["count"])
     if job["what"] == "operations":
         return library.operations(job["methods"][0])
     began = time.perf_counter()
