@@ -19,8 +19,8 @@ from performance import ask, machine, table
 
 PRESET, COMPOSITE = "cmp_a2_flat", "EpsilonAlpha2Beta1Flat"
 #: Types of operations with columns of their own; the others are counted together.
-SHOWN = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput", "MatMul", "Mul", "AddV2",
-         "ReadVariableOp", "Const")  # fmt: skip
+SHOWN = ("Conv2D", "Conv2DBackpropInput", "DepthwiseConv2dNative", "DepthwiseConv2dNativeBackpropInput",
+         "MatMul", "Mul", "AddV2", "ReadVariableOp", "Const")  # fmt: skip
 TEXT = """\
 # The first explanation
 
@@ -49,8 +49,8 @@ layers from the input: relevance is propagated again from there to the input. Th
 
 ## Analyzers that are dropped
 
-{analyzers} analyzers of one small network in one process, every other one traced, each dropped when the next is made: after each
-tenth of them the process holds {sizes} MiB.
+{analyzers} analyzers of one small network in one process, every other one traced, each dropped when the next is made: after
+each tenth of them the process holds {sizes} MiB.
 """
 
 
