@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +30,8 @@ from tf_lrp.twins import Twin
 
 #: Passes of one kind that are run operation by operation before a graph is traced. To trace one takes as long as about five.
 EAGER_PASSES = 2
+#: Bytes of a batch's activations above which a graph is traced at once: it shares memory among the operations of a layer.
+EAGER_BYTES = 2**29
 
 
 class Explainer(Reconstructible):
@@ -43,10 +47,11 @@ class Explainer(Reconstructible):
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU.
-        trace: "auto" runs the first passes operation by operation and traces a graph once that repays: where a call needs more
-            than two passes, and for the third pass of its kind. To trace a graph takes as long as several such passes; then
-            it runs several times as fast. Recurrent networks are traced at once, and so is everything with
-            ``jit_compile=True``. "always" traces at once, "never" not at all. Inside a ``tf.function`` it makes no difference.
+        trace: "auto" runs the first passes operation by operation and traces a graph once that repays: where a call needs
+            more than two passes, for the third pass of its kind, and for batches whose activations take more than 512 MiB. To
+            trace a graph takes as long as several such passes; then it runs several times as fast. Recurrent networks are
+            traced at once, and so is everything with ``jit_compile=True``. "always" traces at once, "never" not at all.
+            Inside a ``tf.function`` it makes no difference.
         categories: `CategoryInputs` of the twin, if it takes strings or looks up integers.
 
     Attributes:
@@ -355,27 +360,34 @@ class Explainer(Reconstructible):
 
     def _run(self, inputs, selection, layers, position, ahead=1):
         """(explained output, relevances as a flat list) of one batch, the first of ``ahead`` that are known to come."""
-        run = self._pass(PassKind.of(selection, layers, position), ahead)
+        run = self._pass(PassKind.of(selection, layers, position), ahead, inputs[0].shape[0])
         return run(inputs) if selection.values is None else run(inputs, selection.values)
 
-    def _pass(self, kind, ahead):
+    def _pass(self, kind, ahead, samples):
         """The function that runs a pass of this kind: compiled where that repays, see ``trace``."""
         if kind in self.compiled_passes:
             return self.compiled_passes[kind]
         if kind not in self._functions:
             self._functions[kind] = pass_function(self, kind)
         function, signature = self._functions[kind]
-        if tf.executing_eagerly() and not self._repays(kind, ahead):
+        if tf.executing_eagerly() and not self._repays(kind, ahead, samples):
             self._eager_passes[kind] += self.passes
             return function
         self.compiled_passes[kind] = compiled(function, signature, self.jit_compile)
         return self.compiled_passes[kind]
 
-    def _repays(self, kind, ahead):
-        """Whether to trace a graph for passes of this kind saves time, or is asked for."""
+    def _repays(self, kind, ahead, samples):
+        """Whether to trace a graph for passes of this kind saves time or memory, or is asked for."""
         if self.trace != "auto":
             return self.trace == "always"
-        return self.traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
+        passes = self._eager_passes[kind] + ahead * self.passes
+        return self.traced_at_once or passes > EAGER_PASSES or samples * self._sample_bytes > EAGER_BYTES
+
+    @functools.cached_property
+    def _sample_bytes(self):
+        """Bytes of what the layers return for one sample, unknown lengths counted as 1."""
+        tensors = {id(t): t for uses in self.layer_outputs.values() for t in uses}
+        return sum(4 * math.prod(length or 1 for length in t.shape[1:]) for t in tensors.values())
 
 
 def _cast(relevances, dtype):
