@@ -128,13 +128,14 @@ class EvaluationRun:
         return explainers
 
     def _explainer(self, name, parse):
-        is_preset = name in presets.names() or name not in catalog.names()
-        if is_preset:
+        # Traced at once, so that an evaluation that is resumed computes the same bits as one that was not interrupted.
+        options = {"batch_size": self.batch_size, "verbose": False, "trace": "always"}
+        if name in presets.names() or name not in catalog.names():
             preset = name if name in presets.names() else parse(name)[0]
             if self._analyzer is None:
-                self._analyzer = Analyzer(self.classifier.model, preset, batch_size=self.batch_size, verbose=False)
+                self._analyzer = Analyzer(self.classifier.model, preset, **options)
             return self._analyzer.with_preset(preset)  # the network is opened once
-        explainer = catalog.explainer(name, self.classifier.model, batch_size=self.batch_size, verbose=False)
+        explainer = catalog.explainer(name, self.classifier.model, **options)
         if getattr(explainer, "patterns", True) is None:
             explainer.fit(self.classifier.prepare(self.first_pictures()))
         return explainer
