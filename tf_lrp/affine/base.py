@@ -165,6 +165,10 @@ class Weighted(Affine):
 
     channels_first = False
 
+    def __init__(self, layer, call=None):
+        super().__init__(layer, call)
+        self._output_shapes = {}
+
     def scale_outputs(self, kernel, scale):
         """The kernel of scale * apply(x, kernel); ``scale`` has one entry per output channel."""
         raise NotImplementedError(f"{type(self).__name__} does not define scale_outputs")
@@ -178,7 +182,10 @@ class Weighted(Affine):
 
     def output_shape(self, inputs):
         """Shape of z for a list of input tensors, None where it is unknown."""
-        return self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
+        shapes = tuple(tuple(x.shape) for x in inputs)
+        if shapes not in self._output_shapes:
+            self._output_shapes[shapes] = self.output_spec(*map(keras.KerasTensor, shapes)).shape
+        return self._output_shapes[shapes]
 
     def is_smaller(self, kernel, inputs):
         outputs = self.output_shape(inputs)[1:]
