@@ -326,6 +326,14 @@ def test_each_optimization_saves_something(optimization):
     assert measured(model, preset, (*before, optimization), targets)[what] < plain[what]
 
 
+@pytest.mark.parametrize("channels", [1, 2, 3, 8])
+@pytest.mark.parametrize("rule", [AlphaBeta(2, 1), AlphaBeta(3, 2, bias=False), Gamma(0.5)], ids=str)
+def test_joined_pointwise_convolutions_are_the_formula(rule, channels):
+    model, x = pointwise(channels), np.random.default_rng(channels).normal(size=(3, 8, 8, 4)).astype("float32")
+    found, formula = (tf_lrp.Analyzer(model, rule, optimize=optimized).analyze(x, 1) for optimized in (True, False))
+    np.testing.assert_allclose(found, formula, rtol=1e-4, atol=1e-5 * np.abs(formula).max())
+
+
 @pytest.mark.compiled
 @pytest.mark.parametrize("preset", ["epsilon", "gamma", "cmp_a2_flat"])
 def test_together_they_save_work(preset):
