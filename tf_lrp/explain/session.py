@@ -72,7 +72,7 @@ class Session:
         self.preset = analyzer.preset
         self._pass = StepwisePass(self._graph, [tf.constant(a) for a in arrays], position)
         self._pass.forward(self._chosen, self._twins)
-        value = self._pass.values[id(self._pass.explained)]
+        value = self._pass.values[id(self._pass.explained[0])]
         self.output = value.numpy()
         self._seeds = [self._seed(one)(value) for one in self._selection.each()]
 
