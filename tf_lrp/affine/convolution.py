@@ -23,10 +23,15 @@ class Convolution(Weighted):
 
     @property
     def has_transpose_kernel(self):
-        """Whether TensorFlow has a kernel for the transpose on every processor."""
+        """Whether TensorFlow has kernels for it and its transpose on every processor."""
         layer = self.layer
         dilated = set(keras.tree.flatten(layer.dilation_rate)) != {1}
         return layer.rank == 2 and not self.channels_first and not dilated and layer.padding in ("same", "valid")
+
+    @property
+    def native_geometry(self):
+        """The arguments that TensorFlow's own kernels take."""
+        return {"strides": [1, *self.layer.strides, 1], "padding": self.layer.padding.upper()}
 
     @property
     def geometry(self):
@@ -49,8 +54,10 @@ def _transposed_product(kernel, quotient):
     """The transpose of a convolution with a kernel of one location: TensorFlow's own kernel for it makes a copy first."""
     inputs, outputs = kernel.shape[2:]
     rows = tf.raw_ops.MatMul(a=tf.reshape(quotient, (-1, outputs)), b=tf.reshape(kernel, (inputs, outputs)), transpose_b=True)
-    size = shape_of(quotient)
-    return tf.reshape(rows, [*size[:-1], inputs] if isinstance(size, list) else tf.concat([size[:-1], [inputs]], 0))
+    size = quotient.shape.as_list()[:-1]
+    if None in size[1:]:
+        return tf.reshape(rows, tf.concat([tf.shape(quotient)[:-1], [inputs]], 0))
+    return tf.reshape(rows, [-1 if size[0] is None else size[0], *size[1:], inputs])
 
 
 @affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D)
@@ -68,6 +75,8 @@ class Conv(Convolution):
             outputs = kernel.shape[-1]
             each = tf.reshape(kernel, (*kernel.shape[:-2], x.shape[-1], outputs // x.shape[-1]))
             return ops.depthwise_conv(x, each, **geometry)
+        if self.has_transpose_kernel and self.layer.groups == 1:  # without Keras's preparations, which take longer than some
+            return tf.raw_ops.Conv2D(input=x, filter=kernel, **self.native_geometry)
         return ops.conv(x, kernel, **geometry)
 
     def transpose(self, inputs, kernel, quotient):
@@ -76,8 +85,8 @@ class Conv(Convolution):
             return super().transpose(inputs, kernel, quotient)
         if self._is_product(kernel):
             return [_transposed_product(kernel, quotient)]
-        geometry = {"strides": (1, *self.layer.strides, 1), "padding": self.layer.padding.upper()}
-        return [tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry)]
+        sizes = shape_of(x)
+        return [tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=kernel, out_backprop=quotient, **self.native_geometry)]
 
     def _is_product(self, kernel):
         """Whether it is a product of each location's channels with a matrix."""
@@ -131,19 +140,22 @@ class DepthwiseConv(Convolution):
 
     def apply(self, inputs, kernel):
         (x,) = inputs
+        if self._is_native:
+            return tf.raw_ops.DepthwiseConv2dNative(input=x, filter=kernel, **self.native_geometry)
         return ops.depthwise_conv(x, kernel, **self.geometry)
 
     def transpose(self, inputs, kernel, quotient):
         (x,) = inputs
-        strides = tuple(self.layer.strides)
-        if not self.has_transpose_kernel or len(set(strides)) > 1:
+        if not self._is_native:
             return super().transpose(inputs, kernel, quotient)
-        geometry = {"strides": (1, *strides, 1), "padding": self.layer.padding.upper()}
+        sizes, geometry = shape_of(x), self.native_geometry
         return [
-            tf.raw_ops.DepthwiseConv2dNativeBackpropInput(
-                input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry
-            )
+            tf.raw_ops.DepthwiseConv2dNativeBackpropInput(input_sizes=sizes, filter=kernel, out_backprop=quotient, **geometry)
         ]
+
+    @property
+    def _is_native(self):
+        return self.has_transpose_kernel and len(set(self.layer.strides)) == 1
 
     def fan_in(self, kernel):
         return kernel.shape[:-2].num_elements()
