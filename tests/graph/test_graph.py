@@ -186,11 +186,11 @@ def test_x_plus_x_counts_each_input_once():
 def test_models_that_cannot_be_opened_say_why():
     class Raw(keras.Model):
         def call(self, x):
-            return tf.square(x)
+            return tf.math.lgamma(x)
 
     with pytest.raises(ValueError, match="has no shapes yet: call it once"):
         tf_lrp.Analyzer(Raw(), "z")
-    with pytest.raises(tf_lrp.UnsupportedLayerError, match=r"no Keras operation.*keras\.ops instead of tf"):
+    with pytest.raises(tf_lrp.UnsupportedLayerError, match=r"operations for which there is no rule: Lgamma"):
         tf_lrp.Analyzer(Raw(), "z", inputs=keras.Input((3,)))
     with pytest.raises(ValueError, match="has no shapes yet"):
         tf_lrp.Analyzer(keras.Sequential([keras.layers.Dense(2)]), "z")
@@ -320,7 +320,7 @@ def test_a_pass_rule_by_name_lets_relevance_through_an_unknown_layer():
 def test_a_registered_twin_is_used():
     class Doubled(keras.layers.Layer):
         def call(self, x):
-            return tf.add(x, x)
+            return x + tf.math.lgamma(x)
 
         def compute_output_shape(self, shape):
             return shape
@@ -342,7 +342,7 @@ def test_a_registered_twin_is_used():
 def test_all_unsupported_operations_are_listed_at_once():
     class Raw(keras.layers.Layer):
         def call(self, x):
-            return tf.square(x)
+            return tf.math.lgamma(x)
 
     inputs = keras.Input((4,))
     block = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4), Raw(name="second")], name="block")

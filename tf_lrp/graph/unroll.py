@@ -17,7 +17,9 @@ from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
 from tf_lrp.keras_compat import models, preprocessing, tracing
 from tf_lrp.keras_compat.openers import opener_of
+from tf_lrp.keras_compat.scopes import named, names_here
 from tf_lrp.keras_compat.side_effects import Unexplainable, left_out
+from tf_lrp.keras_compat.tensorflow_graphs import open_by_graph
 from tf_lrp.operations.routing_table import routing_of
 from tf_lrp.twins import twin_class_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
@@ -177,10 +179,13 @@ class _Tracer:
         """The outputs of an operation on symbolic arguments."""
         # Inference is explained, also if a layer was called with training=True.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        self.path.append(self._name_of(operation))
+        depth = len(self.path)
+        self.path.extend(names_here() or (self._name_of(operation),))
         self.running.append(operation)
         problem = ""
-        try:
+        with contextlib.ExitStack() as leaving:
+            leaving.enter_context(named(None))
+            leaving.callback(self._leave, depth)
             if not _is_primitive(operation, args, kwargs):
                 before = len(self.nodes)
                 try:
@@ -198,9 +203,10 @@ class _Tracer:
                 problem = preprocessing.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs
-        finally:
-            self.path.pop()
-            self.running.pop()
+
+    def _leave(self, depth):
+        del self.path[depth:]
+        self.running.pop()
 
     def _record(self, operation, args, kwargs, outputs, problem):
         args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
@@ -243,11 +249,21 @@ class _Tracer:
         """
         if models.takes(operation, "training") and models.functional_of(operation) is None:
             kwargs = {**kwargs, "training": False}
-        opener = opener_of(operation)
+        opener, before = opener_of(operation), len(self.nodes)
         try:
             return operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
         except Exception as error:  # whatever a user's code may raise when it meets a symbolic tensor
+            if opener is not None or isinstance(error, Unexplainable) or is_of_keras(operation):
+                raise _CannotOpen(_reason(error)) from error
+            first = error
+        del self.nodes[before:]
+        try:
+            return open_by_graph(operation, args, kwargs)
+        except Unexplainable as error:
             raise _CannotOpen(_reason(error)) from error
+        except Exception as error:  # its graph cannot be traced either
+            shown = error if "KerasTensor" in str(first) else first
+            raise _CannotOpen(_reason(shown)) from error
 
     def resolve(self, value):
         """The tensor of the graph that has the value of a symbolic tensor; other objects are returned unchanged."""
@@ -299,11 +315,6 @@ def _reason(error):
     if users:
         frame = frames[users[-1]]
         place = f", in `{(frame.line or '').strip()[:120]}` ({Path(frame.filename).name}:{frame.lineno})"
-    if "KerasTensor" in message and users and packages[users[-1] + 1 :][:1] == ["tensorflow"]:
-        return (
-            f"its call passes a symbolic tensor to a function that is no Keras operation{place}; write it with keras.ops "
-            "instead of tf.* functions"
-        )
     if "KerasTensor cannot be used as input" in message:
         return f"a function of Keras that it calls does not take symbolic tensors{place}"
     return f"{type(error).__name__}: {message[:300]}{place}"

@@ -1,0 +1,325 @@
+"""Sums and products: with constants they are biases, batch and layer normalizations; of branches they are what they are."""
+
+from __future__ import annotations
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import ops
+
+from tf_lrp.keras_compat.parameters import Parameter
+from tf_lrp.keras_compat.side_effects import Unexplainable
+from tf_lrp.keras_compat.tensorflow_graphs.table import TABLE, replays
+from tf_lrp.keras_compat.tensorflow_graphs.values import Complex, computed, is_learned, is_lengths, is_tensor, number
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphBatchNormalization, GraphLayerNormalization
+
+_ADD, _MULTIPLY = ("AddV2", "Add", "BiasAdd"), ("Mul",)
+
+
+@replays("AddV2", "Add", "BiasAdd", "BiasAddV1")
+def _add(node, a, b):
+    if node.op.type.startswith("BiasAdd") and node.attr("data_format", "NHWC").startswith("NC"):
+        b = computed(lambda v: tf.reshape(v, (-1, *[1] * (len(a.shape) - 2))), b)
+    if isinstance(a, Complex) or isinstance(b, Complex):
+        return _of_complex(ops.add, a, b)
+    for x, constant in ((a, b), (b, a)):
+        if is_tensor(x) and _is_constant(constant):
+            found = _found(_with_bias, _shifted)(node, x, constant)
+            if found is not None:
+                return found
+    if is_tensor(a) and is_tensor(b):
+        found = _layer_normalization(node, a, b)
+        found = _layer_normalization(node, b, a) if found is None else found
+        if found is not None:
+            return found
+    return ops.add(number(a), number(b))
+
+
+@replays("Sub")
+def _subtract(node, a, b):
+    if isinstance(a, Complex) or isinstance(b, Complex):
+        return _of_complex(ops.subtract, a, b)
+    if is_tensor(a) and _is_constant(b):
+        negative = computed(tf.negative, b)
+        found = _found(_with_bias, _shifted)(node, a, negative)
+        if found is not None:
+            return found
+    if is_tensor(a) and is_tensor(b):
+        found = _layer_normalization(node, a, b, subtracted=True)
+        if found is not None:
+            return found
+    return ops.subtract(number(a), number(b))
+
+
+@replays("Mul")
+def _multiply(node, a, b):
+    if isinstance(a, Complex) or isinstance(b, Complex):
+        return _complex_product(a, b)
+    for x, factor in ((a, b), (b, a)):
+        if is_tensor(x) and _is_constant(factor):
+            found = _found(_scaled, _hard_sigmoid)(node, x, factor)
+            if found is not None:
+                return found
+        if is_tensor(x) and is_tensor(factor):
+            found = _standardized(node, x, factor)
+            if found is not None:
+                return found
+    return ops.multiply(number(a), number(b))
+
+
+@replays("RealDiv", "Div")
+def _divide(node, a, b):
+    if isinstance(a, Complex) and not isinstance(b, Complex):
+        return Complex(ops.divide(a.real, number(b)), ops.divide(a.imaginary, number(b)))
+    if is_tensor(a) and _is_constant(b):
+        inverse = computed(lambda v: 1 / v, b)
+        found = _found(_scaled, _hard_sigmoid)(node, a, inverse)
+        if found is not None:
+            return found
+    if is_tensor(a) and is_tensor(b):
+        deviation = node.made(b, "Sqrt")
+        found = None if deviation is None else _standardized_by(node, a, deviation.inputs[0])
+        if found is not None:
+            return found
+    return ops.divide(number(a), number(b))
+
+
+@replays("AddN")
+def _add_all(node, *values):
+    if all(map(is_tensor, values)) and len(values) > 1:
+        return keras.layers.Add(dtype=values[0].dtype)(list(values))
+    total = number(values[0])
+    for value in values[1:]:
+        total = ops.add(total, number(value))
+    return total
+
+
+@replays("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
+def _fused_batch_normalization(node, x, scale, offset, mean, variance):
+    """With the moving statistics: (x - mean) scale / sqrt(variance + epsilon) + offset."""
+    if node.attr("is_training", True):
+        raise Unexplainable("it normalizes with statistics of the batch (is_training=True), as in training")
+    axis = 1 if node.attr("data_format", "NHWC").startswith("NC") else len(x.shape) - 1
+    epsilon = node.attr("epsilon", 1e-4)
+    factor = Parameter(lambda: tf.math.rsqrt(tf.convert_to_tensor(variance) + epsilon) * tf.convert_to_tensor(scale))
+    shift = Parameter(lambda: tf.convert_to_tensor(offset) - tf.convert_to_tensor(mean) * tf.convert_to_tensor(factor))
+    y = node.layer(GraphBatchNormalization(factor, shift, axis), x)
+    return (y, *[None] * 5)
+
+
+def _found(*patterns):
+    """The first result of these functions that is not None; None if there is none."""
+    return lambda *args: next((result for pattern in patterns if (result := pattern(*args)) is not None), None)
+
+
+def _is_constant(value):
+    """Whether a value has numbers that do not depend on the inputs."""
+    return (isinstance(value, np.ndarray) and not is_lengths(value) and value.dtype.kind == "f") or is_learned(value)
+
+
+def _channel_axis(x, constant):
+    """The axis of x along which a constant has one number for each entry; None if there are several, or if there is none."""
+    rank, shape = len(x.shape), tuple(constant.shape)
+    if len(shape) > rank:
+        return None
+    axes = [axis + rank - len(shape) for axis, length in enumerate(shape) if length != 1]
+    if not axes and shape:  # one channel
+        axes = [rank - 1 if len(shape) == 1 else 1 if x.shape[-1] != 1 else rank - 1]
+    return axes[0] if len(axes) == 1 and axes[0] > 0 and x.shape[axes[0]] == np.prod(shape) else None
+
+
+def _vector(constant):
+    """A constant as one number for each channel."""
+    return computed(lambda v: tf.reshape(v, [-1]), constant)
+
+
+def _with_bias(node, x, constant):
+    """The weighted operation that made x, with a bias; None if x was not made by one, or the constant is none."""
+    made = node.weighted(x)
+    if made is not None and made.layer.takes_bias(x, constant, _channel_axis(x, constant)):
+        return node.layer(made.layer.with_bias(constant), *made.inputs, made=made)
+    reshaped = node.made(x, "Reshape", "Squeeze")  # a product over the last axis, between two reshapes
+    if reshaped is None or reshaped.uses > 1 or reshaped.layer is not None:
+        return None
+    made = node.weighted(reshaped.inputs[0])
+    inner = None if made is None else made.output
+    if inner is None or inner.shape[-1] != x.shape[-1] or _channel_axis(x, constant) != len(x.shape) - 1:
+        return None
+    if not made.layer.takes_bias(inner, constant, len(inner.shape) - 1):
+        return None
+    biased = node.layer(made.layer.with_bias(_vector(constant)), *made.inputs, made=made)
+    return TABLE[reshaped.node.op.type](reshaped.node, biased, *reshaped.inputs[1:])
+
+
+def _scaled(node, x, factor):
+    """The batch normalization that a product with weights completes, or begins."""
+    axis = _channel_axis(x, factor)
+    made = node.run.made.get(id(x))
+    if axis is None or made is None or made.uses > 1:
+        return None
+    layer = made.layer
+    if isinstance(layer, GraphLayerNormalization) and layer.takes_scale(x, axis):
+        return node.layer(layer.with_scale(factor), *made.inputs)
+    if isinstance(layer, GraphBatchNormalization) and layer.is_open and layer.axis == axis:
+        return node.layer(layer.scaled(_vector(factor)), *made.inputs)
+    if made.node.op.type not in ("Sub", *_ADD) or layer is not None:
+        return None
+    inner, shift = _operands(made)
+    if inner is None or not (is_learned(shift) or is_learned(factor)) or _channel_axis(x, shift) != axis:
+        return None
+    sign = -1 if made.node.op.type == "Sub" else 1
+    shift, factor = _vector(shift), _vector(factor)
+    moved = Parameter(lambda: sign * tf.convert_to_tensor(shift) * tf.convert_to_tensor(factor))
+    return node.layer(GraphBatchNormalization(factor, moved, axis, is_open=True), inner)
+
+
+def _shifted(node, x, shift):
+    """The batch or layer normalization that a sum with weights completes."""
+    axis = _channel_axis(x, shift)
+    made = node.run.made.get(id(x))
+    if axis is None or made is None or made.uses > 1:
+        return None
+    layer = made.layer
+    if isinstance(layer, GraphLayerNormalization) and layer.takes_shift(x, axis):
+        return node.layer(layer.with_shift(shift), *made.inputs)
+    if isinstance(layer, GraphBatchNormalization) and layer.is_open and layer.axis == axis:
+        return node.layer(layer.shifted(_vector(shift)), *made.inputs)
+    if made.node.op.type not in _MULTIPLY or layer is not None:
+        return None
+    inner, factor = _operands(made)
+    if inner is None or not (is_learned(shift) or is_learned(factor)) or _channel_axis(x, factor) != axis:
+        return None
+    return node.layer(GraphBatchNormalization(_vector(factor), _vector(shift), axis), inner)
+
+
+def _operands(made):
+    """The tensor and the constant of a product, a sum or a difference of the two; (None, None) for others."""
+    a, b = made.inputs
+    if is_tensor(a) and _is_constant(b):
+        return a, b
+    if is_tensor(b) and _is_constant(a) and made.node.op.type != "Sub":
+        return b, a
+    return None, None
+
+
+def _hard_sigmoid(node, x, factor):
+    """relu6(x + 3) / 6"""
+    if np.ndim(factor) != 0 or is_learned(factor) or abs(float(factor) * 6 - 1) > 1e-6:
+        return None
+    clipped = node.made(x, "Relu6")
+    shifted = None if clipped is None else node.made(clipped.inputs[0], *_ADD)
+    inner, three = (None, None) if shifted is None else _operands(shifted)
+    if inner is None or np.ndim(three) != 0 or is_learned(three) or float(three) != 3:
+        return None
+    return ops.hard_sigmoid(inner)
+
+
+def _layer_normalization(node, first, second, subtracted=False):
+    """x inv - mean inv + beta, in the ways in which Keras and TensorFlow write it; None for other sums.
+
+    Args:
+        node: `Node` of the sum.
+        first, second: its operands.
+        subtracted: whether the second is subtracted.
+    """
+    product = node.made(first, "Mul")
+    if product is None:
+        return None
+    centre, beta = second, None
+    made = node.made(second, "Sub", *_ADD)
+    if made is not None and not subtracted:
+        a, b = made.inputs
+        if made.node.op.type == "Sub" and _is_constant(a):
+            beta, centre, subtracted = a, b, True
+        elif made.node.op.type != "Sub" and any(map(_is_constant, (a, b))):
+            centre, beta = (a, b) if _is_constant(b) else (b, a)
+    moved = node.made(centre, "Mul", "Neg")
+    if moved is not None and moved.node.op.type == "Neg":
+        subtracted, moved = not subtracted, node.made(moved.inputs[0], "Mul")
+    if moved is None:
+        return None
+    for x, inverse in (product.inputs, product.inputs[::-1]):
+        if not is_tensor(x) or not any(inverse is value for value in moved.inputs):
+            continue
+        mean = moved.inputs[1] if moved.inputs[0] is inverse else moved.inputs[0]
+        negative = node.made(mean, "Neg")
+        if negative is not None:
+            mean = negative.inputs[0]
+        if (negative is not None) == subtracted:  # the mean must be subtracted once
+            continue
+        scale, gamma = _deviation(node, inverse)
+        found = _described(node, x, mean, scale)
+        if found is not None:
+            axes, epsilon = found
+            return node.layer(GraphLayerNormalization(axes, epsilon, gamma, beta), x)
+    return None
+
+
+def _deviation(node, inverse):
+    """The tensor under the root of 1 / sqrt(variance + epsilon), perhaps times gamma; and gamma or None."""
+    made = node.made(inverse, "Rsqrt", "Mul")
+    if made is None:
+        return None, None
+    if made.node.op.type == "Rsqrt":
+        return made.inputs[0], None
+    for a, gamma in (made.inputs, made.inputs[::-1]):
+        root = node.made(a, "Rsqrt")
+        if root is not None and _is_constant(gamma):
+            return root.inputs[0], gamma
+    return None, None
+
+
+def _described(node, x, mean, under_root):
+    """(axes, epsilon) if ``mean`` is the mean of x, and ``under_root`` its variance over the same axes plus epsilon."""
+    of_mean, sum_ = node.made(mean, "Mean"), node.made(under_root, *_ADD)
+    if of_mean is None or sum_ is None or of_mean.inputs[0] is not x or not of_mean.node.attr("keep_dims"):
+        return None
+    variance, epsilon = _operands(sum_)
+    of_variance = node.made(variance, "Mean")
+    if of_variance is None or np.ndim(epsilon) != 0 or not of_variance.node.attr("keep_dims"):
+        return None
+    axes = sorted(int(a) % len(x.shape) for a in np.ravel(of_mean.inputs[1]))
+    if 0 in axes or axes != sorted(int(a) % len(x.shape) for a in np.ravel(of_variance.inputs[1])):
+        return None
+    squared = node.made(of_variance.inputs[0], "SquaredDifference", "Square")
+    if squared is None:
+        return None
+    if squared.node.op.type == "Square":
+        squared = node.made(squared.inputs[0], "Sub")
+        if squared is None:
+            return None
+    a, b = (_without_stop(node, value) for value in squared.inputs)
+    return (axes, float(epsilon)) if a is x and b is mean else None
+
+
+def _without_stop(node, value):
+    stopped = node.made(value, "StopGradient")
+    return value if stopped is None else stopped.inputs[0]
+
+
+def _standardized(node, x, inverse):
+    """(x - mean) rsqrt(variance + epsilon)"""
+    root = node.made(inverse, "Rsqrt")
+    return None if root is None else _standardized_by(node, x, root.inputs[0])
+
+
+def _standardized_by(node, difference, under_root):
+    made = node.made(difference, "Sub")
+    if made is None:
+        return None
+    x, mean = made.inputs
+    found = _described(node, x, mean, under_root) if is_tensor(x) and is_tensor(mean) else None
+    return None if found is None else node.layer(GraphLayerNormalization(*found), x)
+
+
+def _of_complex(function, a, b):
+    a, b = (v if isinstance(v, Complex) else Complex(np.real(v), np.imag(v)) for v in (a, b))
+    return Complex(function(a.real, b.real), function(a.imaginary, b.imaginary))
+
+
+def _complex_product(a, b):
+    a, b = (v if isinstance(v, Complex) else Complex(np.real(v), np.imag(v)) for v in (a, b))
+    return Complex(
+        ops.subtract(ops.multiply(a.real, b.real), ops.multiply(a.imaginary, b.imaginary)),
+        ops.add(ops.multiply(a.real, b.imaginary), ops.multiply(a.imaginary, b.real)),
+    )
