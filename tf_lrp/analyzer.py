@@ -41,6 +41,8 @@ class Analyzer(Explainer):
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU, and not on a CPU, where XLA's
             convolutions are slower than TensorFlow's own.
+        trace: "auto" runs the first two passes of each kind operation by operation, so that the first map is there soon, and
+            traces a graph for more; "always" traces at once, "never" not at all. See `tf_lrp.explain.explainer.Explainer`.
         strip_softmax: whether a softmax or sigmoid at an output is left out, so that scores (logits) are explained.
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
         optimize: whether the twin saves work and memory (see `tf_lrp.graph.optimize`). False computes each rule's formula as it
@@ -68,6 +70,7 @@ class Analyzer(Explainer):
         batch_size: int = 32,
         verbose: bool | Literal["auto"] = "auto",
         jit_compile: bool | Literal["auto"] = "auto",
+        trace: Literal["auto", "always", "never"] = "auto",
         strip_softmax: bool = True,
         fold_batchnorm: bool = True,
         optimize: bool = True,
@@ -81,7 +84,8 @@ class Analyzer(Explainer):
         self._warned = set()  # positions of outputs
         self._rewritten = rewrite(graph, self.preset, model.name, OPTIMIZATIONS if optimize else ())
         twin, results = self._rewritten.model, self._rewritten.results
-        names, options = output_names(twin, model), {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile}
+        names = output_names(twin, model)
+        options = {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile, "trace": trace}
         super().__init__(model.name, twin, results, names, categories=self._rewritten.categories, **options)
 
     def probe(self, position, layers):

@@ -140,7 +140,7 @@ def test_nothing_is_built_or_traced_again(tmp_path, monkeypatch):
 
 def test_an_epoch_costs_one_pass(tmp_path, monkeypatch):
     model, x = convnet(), pictures(8)
-    callback = RelevanceCallback(x, tmp_path)
+    callback = RelevanceCallback(x, tmp_path, trace="always")
     callback.set_model(model)
     callback.log(0)
     (compiled,) = callback.analyzer.compiled_passes.values()

@@ -57,6 +57,10 @@ class _Folded(Weighted):
 class NormalizedOutput(_Folded):
     """normalization(inner(x)): with scale s and shift t, the kernel is s W and the bias s b + t."""
 
+    def __init__(self, inner, normalization):
+        super().__init__(inner, normalization)
+        self._output_shapes = {}
+
     def kernel(self, dtype):
         return self._scaled(self.inner.kernel(dtype))
 
@@ -66,11 +70,16 @@ class NormalizedOutput(_Folded):
 
     def factors(self, inputs, dtype):
         plain = self.inner.kernel(dtype)
-        outputs = self.output_spec(*(keras.KerasTensor(x.shape, x.dtype) for x in inputs)).shape
+        outputs = self._output_shape(tuple(tuple(x.shape) for x in inputs))
         if None in outputs[1:] or _USUAL_BATCH * math.prod(outputs[1:]) > plain.shape.num_elements():
             return self._scaled(plain), None
         scale, _ = self.normalization.channel_scale_and_shift(dtype)
         return plain, self.per_channel(scale, len(outputs))
+
+    def _output_shape(self, shapes):
+        if shapes not in self._output_shapes:
+            self._output_shapes[shapes] = self.output_spec(*map(keras.KerasTensor, shapes)).shape
+        return self._output_shapes[shapes]
 
     def bias(self, inputs, kernel):
         rank = inputs[0].shape.rank

@@ -17,6 +17,11 @@ TARGETS_AT_ONCE = 16
 LONG_RUN = 2.0
 
 
+def number(samples: int, selection: Selection, batch_size: int) -> int:
+    """How many batches `run` explains, counting each portion of the targets."""
+    return len(range(0, samples, batch_size)) * len(list(selection.portions(TARGETS_AT_ONCE)))
+
+
 def run(
     explain: Callable, arrays: list, selection: Selection, batch_size: int, *, padded: bool, verbose: bool | str
 ) -> tuple[np.ndarray, list]:

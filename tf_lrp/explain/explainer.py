@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -17,11 +19,15 @@ from tf_lrp.explain.copies import Reconstructible
 from tf_lrp.explain.inputs import InputSpec, ModelInput
 from tf_lrp.explain.layer import ExplanationLayer
 from tf_lrp.explain.neurons import NeuronSelection
-from tf_lrp.explain.passes import PassKind, compiled_pass, propagate
+from tf_lrp.explain.passes import PassKind, compiled, pass_function, propagate
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import models
 from tf_lrp.messages import checks
+from tf_lrp.twins import Twin
+
+#: Passes of one kind that are run operation by operation before a graph is traced. To trace one takes as long as about five.
+EAGER_PASSES = 2
 
 
 class Explainer(Reconstructible):
@@ -37,19 +43,25 @@ class Explainer(Reconstructible):
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU.
+        trace: "auto" runs the first passes operation by operation and traces a graph once that repays: where a call needs more
+            than two passes, and for the third pass of its kind. To trace a graph takes as long as several such passes; then
+            it runs several times as fast. Recurrent networks are traced at once, and so is everything with
+            ``jit_compile=True``. "always" traces at once, "never" not at all. Inside a ``tf.function`` it makes no difference.
         categories: `CategoryInputs` of the twin, if it takes strings or looks up integers.
 
     Attributes:
         input_spec: `InputSpec`: the model's inputs, and how a user's structure maps to them.
         layer_outputs, output_names: as above.
         category_inputs: the `CategoryInputs`.
-        compiled_passes: `PassKind` -> the tf.function that explains it, for the kinds that have been used.
+        compiled_passes: `PassKind` -> the tf.function that explains it, for the kinds that have been traced.
     """
 
     #: Whether the backward pass is seeded with 1 at the explained neuron, as derivatives are, and not with its value.
     seed_with_one = False
     #: Whether the method has relevance of inner layers, which ``layers`` asks for.
     explains_layers = True
+    #: Forward passes of the network that `attribute` takes for one batch.
+    passes = 1
 
     copied_settings = ("batch_size", "verbose")
 
@@ -63,6 +75,7 @@ class Explainer(Reconstructible):
         batch_size: int = 32,
         verbose: bool | Literal["auto"] = "auto",
         jit_compile: bool | Literal["auto"] = "auto",
+        trace: Literal["auto", "always", "never"] = "auto",
         categories=NO_CATEGORIES,
     ):
         checks.integer("batch_size", batch_size)
@@ -70,6 +83,10 @@ class Explainer(Reconstructible):
             raise ValueError(f'verbose is "auto", True or False, got {verbose!r}.')
         if jit_compile not in ("auto", True, False):
             raise ValueError(f'jit_compile is "auto", True or False, got {jit_compile!r}.')
+        if trace not in ("auto", "always", "never"):
+            raise ValueError(f'trace is "auto", "always" or "never", got {trace!r}.')
+        if trace == "never" and jit_compile is True:
+            raise ValueError('XLA compiles graphs: with jit_compile=True, trace needs to be "auto" or "always", got "never".')
         self.batch_size, self.verbose = batch_size, verbose
         categories.check_compiled(jit_compile)
         automatic = bool(tf.config.list_logical_devices("GPU")) and not categories.uncompiled
@@ -77,7 +94,10 @@ class Explainer(Reconstructible):
         self.model_name, self.category_inputs = model_name, categories
         self.layer_outputs, self.output_names = layer_outputs, output_names
         self.input_spec = InputSpec(models.input_structure(twin))
-        self.compiled_passes = {}
+        self.trace = trace
+        self.compiled_passes, self._functions, self._eager_passes = {}, {}, Counter()
+        has_loops = any(isinstance(layer, Twin) and layer.is_loop for layer in (categories.core or twin).layers)
+        self._traced_at_once = jit_compile is True or has_loops
         self._twin = twin
 
     @property
@@ -131,7 +151,7 @@ class Explainer(Reconstructible):
     def __copy__(self):
         """Shares the model, the twin and the compiled passes."""
         copied = object.__new__(type(self))
-        vars(copied).update(vars(self), compiled_passes=dict(self.compiled_passes))
+        vars(copied).update(vars(self), compiled_passes=dict(self.compiled_passes), _functions=dict(self._functions))
         return copied
 
     # -- explaining ---------------------------------------------------------------------------------------------------
@@ -204,16 +224,19 @@ class Explainer(Reconstructible):
         if batch_size is not None:
             checks.integer("batch_size", batch_size)
 
+        # A model built for one batch size takes no other.
+        size = self.input_spec.tensors[0].shape[0] or batch_size or self.batch_size
+        ahead = itertools.count(batches.number(len(arrays[0]), selection, size), -1)
+
         def explain(inputs, part):
-            explained, relevances = self._run(inputs, part, layers, position)
+            explained, relevances = self._run(inputs, part, layers, position, next(ahead))
             return [explained, *_cast(relevances, dtype)]
 
         scores, relevances = batches.run(
             explain,
             arrays,
             selection,
-            # A model built for one batch size takes no other.
-            self.input_spec.tensors[0].shape[0] or batch_size or self.batch_size,
+            size,
             padded=self.jit_compile,
             verbose=self.verbose if verbose is None else verbose,
         )
@@ -310,13 +333,29 @@ class Explainer(Reconstructible):
 
     # -- inside -------------------------------------------------------------------------------------------------------
 
-    def _run(self, inputs, selection, layers, position):
-        """(explained output, relevances as a flat list), by the pass compiled for this kind of selection."""
-        kind = PassKind.of(selection, layers, position)
-        if kind not in self.compiled_passes:
-            self.compiled_passes[kind] = compiled_pass(self, kind)
-        run = self.compiled_passes[kind]
+    def _run(self, inputs, selection, layers, position, ahead=1):
+        """(explained output, relevances as a flat list) of one batch, the first of ``ahead`` that are known to come."""
+        run = self._pass(PassKind.of(selection, layers, position), ahead)
         return run(inputs) if selection.values is None else run(inputs, selection.values)
+
+    def _pass(self, kind, ahead):
+        """The function that runs a pass of this kind: compiled where that repays, see ``trace``."""
+        if kind in self.compiled_passes:
+            return self.compiled_passes[kind]
+        if kind not in self._functions:
+            self._functions[kind] = pass_function(self, kind)
+        function, signature = self._functions[kind]
+        if tf.executing_eagerly() and not self._repays(kind, ahead):
+            self._eager_passes[kind] += self.passes
+            return function
+        self.compiled_passes[kind] = compiled(function, signature, self.jit_compile)
+        return self.compiled_passes[kind]
+
+    def _repays(self, kind, ahead):
+        """Whether to trace a graph for passes of this kind saves time, or is asked for."""
+        if self.trace != "auto":
+            return self.trace == "always"
+        return self._traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
 
     def _pack(self, relevances, layers, pack):
         """What `analyze` returns, of the flat list of relevances of the inputs and then of each use of the layers."""

@@ -280,7 +280,7 @@ class InitialRelevance:
             at = self.values[:, axis]
             size = tf.shape(output)[axis + 1] if length is None else length
             at = tf.where(at < 0, at + size, at)
-            if length is None:  # the others were checked before anything ran
+            if length is None or tf.executing_eagerly():  # lengths that the model fixes were checked before anything ran
                 inside = tf.debugging.Assert(
                     tf.reduce_all((at >= 0) & (at < size)), ["The output has no such index:", at, size]
                 )
@@ -291,11 +291,13 @@ class InitialRelevance:
 
     def _mask(self, output):
         """The mask, checked to have the output's shape: it would be broadcast where a length is 1."""
-        if output.shape[1:].is_fully_defined():
+        if output.shape[1:].is_fully_defined() and not tf.executing_eagerly():
             return self.values
         shapes = [tf.shape(self.values), tf.shape(output)]
         checked = tf.debugging.Assert(
             tf.reduce_all(tf.equal(shapes[0], shapes[1])), ["The mask and the output have different shapes:", *shapes]
         )
-        with tf.control_dependencies([] if checked is None else [checked]):
+        if checked is None:  # it has been checked
+            return self.values
+        with tf.control_dependencies([checked]):
             return tf.identity(self.values)

@@ -1,4 +1,4 @@
-"""The compiled passes of an explainer, and the gradient that they take."""
+"""The passes of an explainer, and the gradient that they take."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tf_lrp.explain import neurons
 
 @dataclass(frozen=True)
 class PassKind:
-    """What one compiled pass is for; each kind is traced once.
+    """What one pass is for; each kind is traced at most once.
 
     Attributes:
         mode: of a `neurons.Selection`.
@@ -66,17 +66,11 @@ def pass_function(explainer, kind: PassKind) -> tuple[Callable, list]:
     return explain, signature if values_spec is None else [*signature, values_spec]
 
 
-def compiled_pass(explainer, kind: PassKind) -> Callable:
-    """An explainer's pass as a tf.function, compiled by XLA where the explainer says so; see `pass_function`."""
-    function, signature = pass_function(explainer, kind)
+def compiled(function: Callable, signature: list, jit_compile: bool) -> Callable:
+    """What `pass_function` returns as a tf.function, compiled by XLA with ``jit_compile``."""
     # TensorFlow counts traces by code object and would take many analyzers for one function that retraces: each partial
     # is a new function.
-    return tf.function(
-        functools.partial(function),
-        input_signature=signature,
-        autograph=False,
-        jit_compile=explainer.jit_compile or None,
-    )
+    return tf.function(functools.partial(function), input_signature=signature, autograph=False, jit_compile=jit_compile or None)
 
 
 def propagate(probe, inputs: list, seeds: list) -> tuple:

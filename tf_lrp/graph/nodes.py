@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -42,7 +43,7 @@ class Node:
     split_from: str = ""
     placeholder: bool = False
 
-    @property
+    @functools.cached_property
     def inputs(self):
         """Its tensor arguments, in order."""
         return tensors_in((self.args, self.kwargs))
@@ -102,9 +103,14 @@ class Graph:
         def swap(structure):
             return tree.map_structure(lambda t: tensors.get(id(t), t), structure)
 
+        def swapped(node):
+            taken = any(id(t) in tensors for t in node.inputs)
+            return replace(node, args=swap(node.args), kwargs=swap(node.kwargs)) if taken else node
+
         graph = replace(self, **changes)
-        nodes = tuple(replace(n, args=swap(n.args), kwargs=swap(n.kwargs)) for n in graph.nodes)
-        return replace(graph, nodes=nodes, outputs=swap(graph.outputs), layer_outputs=swap(graph.layer_outputs))
+        results = {name: [tensors.get(id(t), t) for t in uses] for name, uses in graph.layer_outputs.items()}
+        nodes = tuple(map(swapped, graph.nodes))
+        return replace(graph, nodes=nodes, outputs=swap(graph.outputs), layer_outputs=results)
 
 
 def placeholder(path, name, x, output):

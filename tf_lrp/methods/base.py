@@ -25,7 +25,7 @@ class Method(Explainer):
         fold_batchnorm: whether batch normalizations are merged into neighbouring linear layers where that is exact.
         inputs: for a subclassed model, the keras.Input tensors it is explained for.
         check: whether a model outside the method's assumptions gives a `MethodWarning`.
-        batch_size, verbose, jit_compile: see `Explainer`.
+        batch_size, verbose, jit_compile, trace: see `Explainer`.
     """
 
     def __init__(self, model, *, strip_softmax=True, fold_batchnorm=True, inputs=None, check=True, **options):

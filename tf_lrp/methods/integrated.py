@@ -116,6 +116,10 @@ class IntegratedGradients(Method):
         shown = self.baseline if np.ndim(self.baseline) == 0 and not isinstance(self.baseline, dict) else "array"
         return {"steps": self.steps, "rule": self.rule, "baseline": shown}
 
+    @property
+    def passes(self):
+        return self.steps
+
     def attribute(self, probe, inputs, seeds):
         (explained,) = tf.nest.flatten(probe(inputs, training=False))
         seeds = [seed.fixed(explained) for seed in seeds]

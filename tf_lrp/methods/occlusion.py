@@ -55,6 +55,10 @@ class Occlusion(Method):
         firsts = [sorted({*range(0, n - s + 1, step), n - s}) for n, s, step in zip(lengths, sizes, strides, strict=True)]
         return np.array(list(itertools.product(*firsts)), "int32"), sizes, axes
 
+    @property
+    def passes(self):
+        return sum(len(firsts) for firsts, _, _ in self._windows)
+
     def attribute(self, probe, inputs, seeds):
         (explained,) = tf.nest.flatten(probe(inputs, training=False))
         seeds = [seed.fixed(explained) for seed in seeds]

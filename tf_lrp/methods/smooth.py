@@ -33,7 +33,7 @@ class SmoothGrad(Explainer):
         relative: see there.
         statistic: "mean", "variance" or "mean_square".
         seed: int.
-        **options: ``batch_size``, ``verbose``, ``jit_compile``.
+        **options: ``batch_size``, ``verbose``, ``jit_compile``, ``trace``.
 
     Sources:
         [1] Smilkov et al. 2017, "SmoothGrad: removing noise by adding noise".
@@ -62,6 +62,10 @@ class SmoothGrad(Explainer):
             categories=explainer.category_inputs,
             **options,
         )
+
+    @property
+    def passes(self):
+        return self.samples * self.explainer.passes
 
     def configuration(self):
         names = ("samples", "noise_scale", "relative", "statistic", "seed")

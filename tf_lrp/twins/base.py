@@ -29,18 +29,18 @@ def with_relevance(output, inputs, backward):
     flat = tree.flatten(output)
 
     @tf.custom_gradient
-    def route(*tensors):
-        outputs = [tf.identity(t) for t in tensors[: len(flat)]]
-
+    def route(*_):
         def grad(*relevance):
             of_inputs = list(backward(*relevance))
             for r, x in zip(of_inputs, inputs, strict=True):
                 note_shape(r, x.shape)
-            return (*[None] * len(flat), *of_inputs)
+            return of_inputs
 
+        # How the values were computed has no gradient here: they are no arguments.
+        outputs = [tf.identity(t) for t in flat]
         return outputs[0] if len(flat) == 1 else outputs, grad
 
-    routed = route(*[tf.stop_gradient(t) for t in flat], *inputs)
+    routed = route(*inputs)
     routed = [routed] if len(flat) == 1 else list(routed)
     if not tf.executing_eagerly():
         release_with_graph(routed[0])
@@ -93,15 +93,23 @@ class Twin(keras.layers.Layer):
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
-        self.built, self._shapes = True, ()
+        self.built, self._shapes, self._dtype_of_numbers = True, (), tf.as_dtype(self.compute_dtype)
 
     def __call__(self, *inputs, **kwargs):
         """Calls the layer, keeps the shapes that were inferred, and never returns one of its input tensors itself.
 
         The gradient at a tensor is the sum over all its consumers. If a layer returned its input itself, relevance at this
         layer would include what the input's other consumers hand back.
+
+        Keras's own call, which takes longer than many kernels, is for symbolic tensors and for what is to be converted.
         """
-        outputs = super().__call__(*inputs, **kwargs)
+        if kwargs or not all(self._takes_as_it_is(x) for x in inputs):
+            outputs = super().__call__(*inputs, **kwargs)
+        elif tf.executing_eagerly():
+            outputs = self.call(*inputs)
+        else:
+            with tf.name_scope(self.name):
+                outputs = self.call(*inputs)
         given = {id(t) for t in inputs if tf.is_tensor(t)}
         outputs = tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
         if any(isinstance(x, keras.KerasTensor) for x in inputs):
@@ -113,6 +121,9 @@ class Twin(keras.layers.Layer):
                 for t, shape in zip(tree.flatten(outputs), of_outputs, strict=True):
                     note_shape(t, shape)
         return outputs
+
+    def _takes_as_it_is(self, x):
+        return tf.is_tensor(x) and (x.dtype == self._dtype_of_numbers or not x.dtype.is_floating)
 
     @classmethod
     def supports(cls, inputs):
@@ -152,6 +163,11 @@ class Twin(keras.layers.Layer):
             known: function of an operand, whether it cannot be negative.
         """
         return cls.keeps_nonnegative and all(map(known, call.operands))
+
+    @property
+    def is_loop(self):
+        """Whether it takes its inputs step by step, in a loop that is slow unless it is compiled."""
+        return isinstance(self.operation, keras.layers.RNN)
 
     @property
     def symbolic_inputs(self):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import keras
+import tensorflow as tf
 
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.base import Twin, distinct, with_relevance
@@ -35,9 +36,10 @@ class AffineTwin(Twin):
 
     def call(self, *inputs):
         inputs = distinct(inputs)
+        values = [tf.stop_gradient(x) for x in inputs]  # a tape would keep what is computed with them
         if isinstance(self.rule, Pass):
-            return with_relevance(evaluate(self.affine, inputs, self.compute_dtype), inputs, lambda relevance: [relevance])
-        explained = propagation(self.affine, self.rule, inputs, self.compute_dtype, self.plan)
+            return with_relevance(evaluate(self.affine, values, self.compute_dtype), inputs, lambda relevance: [relevance])
+        explained = propagation(self.affine, self.rule, values, self.compute_dtype, self.plan)
         return with_relevance(explained.z, inputs, explained.propagate)
 
     def compute_output_spec(self, *inputs):
