@@ -138,8 +138,8 @@ def _inputs(program, signature, wanted):
             sizes, dtype = _inner(program, name)
         else:
             raise ValueError(
-                f"There is no input or tensor {name!r} in the graph.{suggestion(similar(name, signature.inputs))} The inputs "
-                f"of the signature are {', '.join(map(repr, sorted(signature.inputs)))}; a tensor inside the graph is named like "
+                f"There is no input or tensor {name!r} in the graph.{suggestion(similar(name, signature.inputs))} Inputs "
+                f"of the signature are {', '.join(map(repr, sorted(signature.inputs)))}; a tensor inside the graph is called "
                 '"resized:0".'
             )
         if sizes.unknown_rank:

@@ -85,7 +85,7 @@ def _abs(node, x):
     return ops.absolute(x)
 
 
-@replays("LeakyRelu", "LeakyReLU")
+@replays("LeakyRelu")
 def _leaky_relu(node, x):
     return ops.leaky_relu(x, node.attr("alpha", 0.2))
 

@@ -212,7 +212,7 @@ def _unfused(op):
         attributes = dict(op.attributes)
         if "leakyrelu_alpha" in attributes:
             attributes["alpha"] = attributes["leakyrelu_alpha"]
-        result = Op(fused, op.name, [(result, 0), *inputs], attributes)
+        result = Op("LeakyRelu" if fused == "LeakyReLU" else fused, op.name, [(result, 0), *inputs], attributes)
     if op.attr("activation_mode", "Identity") != "Identity":  # of _FusedBatchNormEx
         result = Op(op.attr("activation_mode"), op.name, [(result, 0)], {})
     return [(result, 0)]

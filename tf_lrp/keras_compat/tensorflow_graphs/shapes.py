@@ -109,7 +109,9 @@ def _broadcast(node, x, shape):
 
 @replays("Fill")
 def _fill(node, shape, value):
-    return ops.full(as_list(shape), as_tensor(value)) if not is_tensor(value) else ops.broadcast_to(value, as_list(shape))
+    if is_tensor(value):
+        return ops.broadcast_to(value, as_list(shape))
+    return ops.full(tuple(as_list(shape)), number(value), dtype=node.attr("T").name)
 
 
 @replays("Range")
