@@ -300,8 +300,8 @@ ELSEWHERE = {
     "Complex", "Real", "Angle", "Atan2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput",
     "Conv3DBackpropInputV2", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "ResourceGather", "If", "StatelessIf",
     "Case", "StatelessCase", "While", "StatelessWhile", "TensorListReserve", "EmptyTensorList", "TensorListFromTensor",
-
-           "TensorListGetItem", "TensorListSetItem", "TensorListPushBack", "TensorListLength", "TensorListStack", "SegmentMax", "Where",
+    "TensorListGetItem", "TensorListSetItem", "TensorListPushBack", "TensorListLength", "TensorListStack", "SegmentMax",
+    "Where",
 }  # fmt: skip
 
 

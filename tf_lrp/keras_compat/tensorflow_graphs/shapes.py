@@ -109,9 +109,7 @@ def _broadcast(node, x, shape):
 
 @replays("Fill")
 def _fill(node, shape, value):
-    if is_tensor(value):
-        return ops.broadcast_to(value, as_list(shape))
-    return ops.full(tuple(as_list(shape)), number(value), dtype=node.attr("T").name)
+    return ops.broadcast_to(as_tensor(value), as_list(shape))
 
 
 @replays("Range")
