@@ -16,6 +16,7 @@ from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
 from tf_lrp.keras_compat import models, preprocessing, tracing
+from tf_lrp.keras_compat.keras_backend import noting_values
 from tf_lrp.keras_compat.openers import opener_of
 from tf_lrp.keras_compat.scopes import named, names_here
 from tf_lrp.keras_compat.side_effects import Unexplainable, left_out
@@ -145,7 +146,7 @@ class _CannotOpen(Exception):
 def _trace(layer, args, inputs, flat=False):
     """The graph of a layer that is called on symbolic ``args``; with ``flat``, its outputs are a flat list."""
     tracer = _Tracer()
-    with tracing.tracing(layer, tracer.call) as known, left_out(inputs):
+    with tracing.tracing(layer, tracer.call) as known, left_out(inputs), noting_values(tracer.note_value):
         tracer.own_operations = known
         outputs = tracer.open(layer, args, {})
     if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
@@ -173,6 +174,7 @@ class _Tracer:
         self.nodes, self.opened = [], []
         self.path = []  # names of the layers whose call is running
         self.running = []  # these layers and operations
+        self.took_values = False  # whether the running call took the value of a variable, which can change later
         self.same = {}  # id of the output of a conversion without effect -> (the output, its input)
 
     def call(self, infer, operation, args, kwargs):
@@ -241,29 +243,43 @@ class _Tracer:
         self.nodes.append(placeholder(self.path, f"{self.path[-1]}_output", returned, own))
         return tree.map_structure(lambda t: own if t is first else t, outputs)
 
+    def note_value(self):
+        self.took_values = True
+
     def open(self, operation, args, kwargs):
-        """Runs an operation's ``call`` on symbolic tensors.
+        """Runs an operation's ``call`` on symbolic tensors; by way of its graph, where it uses functions of TensorFlow.
+
+        A call that takes the value of a variable (``tf.exp(self.w)``) is also opened by its graph, which reads the variable
+        anew each time.
 
         Raises:
             _CannotOpen: if that does not work.
         """
         if models.takes(operation, "training") and models.functional_of(operation) is None:
             kwargs = {**kwargs, "training": False}
-        opener, before = opener_of(operation), len(self.nodes)
+        opener, outer = opener_of(operation), self.took_values
+        by_graph = opener is None and (isinstance(operation, keras.layers.Lambda) or not is_of_keras(operation))
+        before, opened, self.took_values = len(self.nodes), len(self.opened), False
+        failed, outputs = None, None
         try:
-            return operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
+            outputs = operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
         except Exception as error:  # whatever a user's code may raise when it meets a symbolic tensor
-            if opener is not None or isinstance(error, Unexplainable) or is_of_keras(operation):
-                raise _CannotOpen(_reason(error)) from error
-            first = error
-        del self.nodes[before:]
-        try:
-            return open_by_graph(operation, args, kwargs)
-        except Unexplainable as error:
-            raise _CannotOpen(_reason(error)) from error
-        except Exception as error:  # its graph cannot be traced either
-            shown = error if "KerasTensor" in str(first) else first
-            raise _CannotOpen(_reason(shown)) from error
+            failed = error
+        took_values, self.took_values = self.took_values, outer
+        if by_graph and (took_values if failed is None else not isinstance(failed, Unexplainable)):
+            found = self.nodes[before:], self.opened[opened:]
+            del self.nodes[before:], self.opened[opened:]
+            try:
+                return open_by_graph(operation, args, kwargs)
+            except Exception as error:  # its graph has no rule, or cannot be traced either
+                del self.nodes[before:], self.opened[opened:]
+                self.nodes += found[0]
+                self.opened += found[1]
+                if failed is not None and (isinstance(error, Unexplainable) or "KerasTensor" in str(failed)):
+                    failed = error
+        if failed is not None:
+            raise _CannotOpen(_reason(failed)) from failed
+        return outputs
 
     def resolve(self, value):
         """The tensor of the graph that has the value of a symbolic tensor; other objects are returned unchanged."""

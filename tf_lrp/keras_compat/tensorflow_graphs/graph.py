@@ -251,22 +251,24 @@ def operations_behind(outputs):
 
 
 def scopes_of(op):
-    """The path of an operation in its name scopes: ("block1", "conv1") for the Conv2D "block1/conv1/Conv2D".
+    """The path of an operation in its name scopes: ("block1", "conv1", "Conv2D")."""
+    return tuple(part for part in op.name.split("/") if part)
 
-    Names that TensorFlow gives to operations without a name are left out where there is a scope.
-    """
-    parts = [part for part in op.name.split("/") if part]
-    last = re.sub(r"_\d+$", "", parts[-1]).lower()
-    generic = {op.type.lower(), *_GENERIC}
-    return tuple(parts[:-1] if len(parts) > 1 and last in generic else parts)
+
+def shortened(op):
+    """The path of an operation without the names at its end that TensorFlow and Keras give to all operations of its kind."""
+    path, generic = list(scopes_of(op)), {op.type.lower(), *_GENERIC}
+    while len(path) > 1 and re.sub(r"_\d+$", "", path[-1]).lower() in generic:
+        path.pop()
+    return tuple(path)
 
 
 #: How functions of tf.* and keras.ops call the operations in them.
 _GENERIC = (
-    "convolution", "depthwise", "conv_transpose", "conv2d", "conv1d", "conv3d", "separable_conv2d", "matmul", "biasadd", "add",
-    "sub", "mul", "truediv", "relu", "einsum", "mean", "max_pool", "max_pool2d", "avg_pool", "avg_pool2d", "softmax",
+    "convolution", "depthwise", "conv_transpose", "conv", "conv1d", "conv2d", "conv3d", "separable_conv2d", "matmul", "biasadd",
+    "add", "sub", "mul", "truediv", "relu", "einsum", "mean", "max_pool", "max_pool2d", "avg_pool", "avg_pool2d", "softmax",
     "activation", "call", "concat", "reshape", "transpose", "statefulpartitionedcall", "partitionedcall", "tensordot",
-    "fusedbatchnormv3", "add_1", "conv",
+    "fusedbatchnormv3", "batchnorm", "moments",
 )  # fmt: skip
 
 

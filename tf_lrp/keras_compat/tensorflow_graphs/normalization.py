@@ -271,25 +271,30 @@ def _deviation(node, inverse):
 
 def _described(node, x, mean, under_root):
     """(axes, epsilon) if ``mean`` is the mean of x, and ``under_root`` its variance over the same axes plus epsilon."""
-    of_mean, sum_ = node.made(mean, "Mean"), node.made(under_root, *_ADD)
-    if of_mean is None or sum_ is None or of_mean.inputs[0] is not x or not of_mean.node.attr("keep_dims"):
-        return None
-    variance, epsilon = _operands(sum_)
+    axes, sum_ = _axes_of_mean(node, mean, x), node.made(under_root, *_ADD)
+    variance, epsilon = (None, None) if sum_ is None else _operands(sum_)
     of_variance = node.made(variance, "Mean")
-    if of_variance is None or np.ndim(epsilon) != 0 or not of_variance.node.attr("keep_dims"):
+    if axes is None or 0 in axes or of_variance is None or np.ndim(epsilon) != 0 or _mean_axes(of_variance) != axes:
         return None
-    axes = sorted(int(a) % len(x.shape) for a in np.ravel(of_mean.inputs[1]))
-    if 0 in axes or axes != sorted(int(a) % len(x.shape) for a in np.ravel(of_variance.inputs[1])):
-        return None
-    squared = node.made(of_variance.inputs[0], "SquaredDifference", "Square")
+    squared = node.made(of_variance.inputs[0], "SquaredDifference", "Square", "Pow")
+    if squared is not None and squared.node.op.type != "SquaredDifference":
+        is_square = squared.node.op.type == "Square" or np.all(np.asarray(squared.inputs[1]) == 2)
+        squared = node.made(squared.inputs[0], "Sub") if is_square else None
     if squared is None:
         return None
-    if squared.node.op.type == "Square":
-        squared = node.made(squared.inputs[0], "Sub")
-        if squared is None:
-            return None
-    a, b = (_without_stop(node, value) for value in squared.inputs)
-    return (axes, float(epsilon)) if a is x and b is mean else None
+    value, its_mean = (_without_stop(node, operand) for operand in squared.inputs)
+    return (axes, float(epsilon)) if value is x and _axes_of_mean(node, its_mean, x) == axes else None
+
+
+def _axes_of_mean(node, mean, x):
+    """The axes over which a tensor is the mean of x, which it keeps with one entry; None if it is no such mean."""
+    made = node.made(mean, "Mean")
+    return None if made is None or made.inputs[0] is not x else _mean_axes(made)
+
+
+def _mean_axes(made):
+    rank = len(made.inputs[0].shape)
+    return sorted(int(a) % rank for a in np.ravel(made.inputs[1])) if made.node.attr("keep_dims") else None
 
 
 def _without_stop(node, value):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import tensorflow as tf
 
 from tf_lrp.keras_compat.scopes import named
 from tf_lrp.keras_compat.side_effects import Unexplainable
-from tf_lrp.keras_compat.tensorflow_graphs.graph import Op, operations_behind, scopes_of
+from tf_lrp.keras_compat.tensorflow_graphs.graph import Op, operations_behind, scopes_of, shortened
 from tf_lrp.keras_compat.tensorflow_graphs.table import ON_ALL_VALUES, ON_LENGTHS, TABLE, Node
 from tf_lrp.keras_compat.tensorflow_graphs.values import (
     TensorList,
@@ -111,6 +112,10 @@ def refuse_missing(function):
         raise Unexplainable(f"its TensorFlow graph has operations for which there is no rule: {places}")
 
 
+#: Operations whose first input is a shape.
+_SHAPE_FIRST = ("Fill", "Conv2DBackpropInput", "Conv3DBackpropInputV2")
+
+
 class Run:
     """One replay.
 
@@ -121,7 +126,7 @@ class Run:
 
     def __init__(self, function, names=lambda scopes: scopes):
         self.function, self.names, self.made = function, names, {}
-        self.uses, self.kept = {}, []
+        self.uses, self.counts, self.kept = {}, Counter(), []
 
     def outputs(self, outputs, given):
         """The values of tensors.
@@ -137,10 +142,25 @@ class Run:
             key = id(op), position
             self.uses[key] = self.uses.get(key, 0) + 1
         self.kept.append((ordered, given))  # ids are of living objects
+        self._count(ordered, given)
         for op in ordered:
             if id(op) not in values:
                 values[id(op)] = self._replayed(op, [values[id(before)][n] for before, n in op.inputs])
         return [values[id(op)][n] for op, n in outputs]
+
+    def _count(self, ordered, given):
+        """Counts the operations that compute something from tensors, by the scopes that they lie in."""
+        depending = {id(op) for op, value in given.items() if is_tensor(value)}
+        for op in ordered:
+            if op not in given and op.type not in ON_ALL_VALUES and any(id(before) in depending for before, _ in op.inputs):
+                depending.add(id(op))
+                path = scopes_of(op)
+                self.counts.update(path[:n] for n in range(1, len(path) + 1))
+
+    def path(self, op, is_layer=False):
+        """The names of what replays an operation: its scope, if that says which operation is meant."""
+        alone = is_layer or self.counts[shortened(op)] == 1
+        return self.names(shortened(op) if alone else scopes_of(op))
 
     def called(self, name, arguments):
         """The results of a function of the graph, such as the body of a loop, for these values."""
@@ -163,7 +183,7 @@ class Run:
         elif any(map(is_lengths, values)):
             results = ON_LENGTHS[op.type](node, *values) if op.type in ON_LENGTHS else None
             if results is None:
-                results = self._on_tensors(node, [as_tensor(value) for value in values])
+                results = self._on_tensors(node, values)
         else:
             results = tuple((parameters if any(map(is_learned, values)) else folded)(op, values))
         results = results if isinstance(results, tuple) else (results,)
@@ -178,7 +198,9 @@ class Run:
         return results
 
     def _on_tensors(self, node, values):
-        with named(self.names(scopes_of(node.op))):
+        if is_lengths(values[0]) and node.op.type not in (*_SHAPE_FIRST, *ON_ALL_VALUES):
+            values = [as_tensor(values[0]), *values[1:]]  # lengths are the data, not a shape
+        with named(self.path(node.op)):
             try:
                 return TABLE[node.op.type](node, *values)
             except Unexplainable as error:
@@ -186,7 +208,7 @@ class Run:
 
     def call(self, node, layer, inputs):
         """The output of a layer that gets the name of ``node``."""
-        with named(self.names(scopes_of(node.op))):
+        with named(self.path(node.op, is_layer=True)):
             output = layer(*inputs)
         self.made[id(output)] = Made(node, tuple(inputs), 0, layer, output)
         return output

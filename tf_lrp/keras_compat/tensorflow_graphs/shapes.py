@@ -66,7 +66,8 @@ def _reshape(node, x, shape):
 
 @replays("Transpose")
 def _transpose(node, x, order):
-    return ops.transpose(x, as_list(_known(order)))
+    order = as_list(_known(order))
+    return x if order == list(range(len(order))) else ops.transpose(x, order)
 
 
 @replays("Squeeze")
@@ -331,8 +332,10 @@ def _lengths_of(function):
     """An operation that moves lengths, as NumPy's function of arrays of objects."""
 
     def replayed(node, *values):
-        if any(isinstance(value, LEARNED) for value in values):
+        if not all(isinstance(v, np.ndarray) and v.dtype.kind in "iO" for v in values):
             return None
+        if node.op.type not in ("Pack", "ConcatV2") and not is_lengths(values[0]):
+            return None  # they are a shape
         result = function(node, *values)
         return lengths(result) if not isinstance(result, np.ndarray) else result
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tf_lrp.keras_compat.tensorflow_graphs.values import number
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import Weighted
 
 #: TensorFlow's name of an operation -> function (node, *values) -> output or tuple of outputs.
 TABLE = {}
@@ -43,7 +44,7 @@ class Node:
     def weighted(self, value):
         """How a symbolic tensor was made, if it is a weighted operation's that nothing else takes; else None."""
         made = self.run.made.get(id(value))
-        return made if made is not None and made.layer is not None and made.uses == 1 else None
+        return made if made is not None and isinstance(made.layer, Weighted) and made.uses == 1 else None
 
     def layer(self, layer, *inputs, made=None):
         """The output of a layer that replaces several operations.
