@@ -32,6 +32,7 @@ SAMPLES = {
     "Sigmoid": (lambda x: tf.square(tf.sigmoid(x)), lambda x: ops.square(ops.sigmoid(x)), VECTORS),
     "Tanh": (tf.tanh, ops.tanh, VECTORS),
     "Erf": (tf.math.erf, ops.erf, VECTORS),
+    "Erfc": (tf.math.erfc, lambda x: 1 - ops.erf(x), VECTORS),
     "Softmax": (lambda x: tf.square(tf.nn.softmax(x)), lambda x: ops.square(ops.softmax(x)), VECTORS),
     "LogSoftmax": (lambda x: tf.square(tf.nn.log_softmax(x)), lambda x: ops.square(ops.log_softmax(x)), VECTORS),
     "Exp": (tf.exp, ops.exp, VECTORS),

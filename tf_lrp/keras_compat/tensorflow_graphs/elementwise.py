@@ -19,6 +19,7 @@ for name, function in {
     "Sigmoid": ops.sigmoid,
     "Tanh": ops.tanh,
     "Erf": ops.erf,
+    "Erfc": getattr(ops, "erfc", lambda x: ops.subtract(1, ops.erf(x))),
     "Softmax": ops.softmax,
     "LogSoftmax": ops.log_softmax,
     # Functions of numbers.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import re
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -31,12 +32,14 @@ class Op:
         name: unique in its graph, with the name scopes that it lies in: "block1/conv1/Conv2D".
         inputs: list of (`Op`, position among its outputs).
         attributes: its name -> a ``tf.AttrValue`` protocol buffer.
+        place: its position in its graph, after those of the calls around it.
     """
 
     type: str
     name: str
     inputs: list = field(default_factory=list)
     attributes: dict = field(default_factory=dict)
+    place: tuple = ()
 
     def attr(self, name, default=None):
         """The value of an attribute: a number, a string, a list, an array; types are strings, functions their names."""
@@ -75,6 +78,7 @@ class GraphProgram:
 
     def __init__(self, graph_def):
         self.nodes = {node.name: node for node in graph_def.node}
+        self.places = {node.name: n for n, node in enumerate(graph_def.node)}
         self.functions = {f.signature.name: f for f in graph_def.library.function}
         self.count = 0
 
@@ -88,28 +92,28 @@ class GraphProgram:
         Returns:
             List of (`Op`, position).
         """
-        body = _Body(self, self.nodes, given, "", 0)
+        body = _Body(self, self.nodes, given, "", ())
         return [body.reference(name) for name in names]
 
-    def called(self, name, arguments, prefix="", depth=0):
+    def called(self, name, arguments, prefix="", place=()):
         """The outputs of a function.
 
         Args:
             name: of the function.
             arguments: list of (`Op`, position).
             prefix: name scope of the call, "" or with a slash at its end.
-            depth: number of calls that this one is inside of.
+            place: of the call.
 
         Returns:
             List of (`Op`, position).
         """
         if name not in self.functions:
             raise Unexplainable(f"its graph calls the function {name!r}, which it does not contain")
-        if depth > _DEEPEST_CALLS:
+        if len(place) > _DEEPEST_CALLS:
             raise Unexplainable(f"its graph calls functions that call functions, more than {_DEEPEST_CALLS} deep")
         function = self.functions[name]
         given = {arg.name: ref for arg, ref in zip(function.signature.input_arg, arguments, strict=True)}
-        body = _Body(self, {node.name: node for node in function.node_def}, given, prefix, depth)
+        body = _Body(self, {node.name: node for node in function.node_def}, given, prefix, place)
         return [body.reference(function.ret[arg.name]) for arg in function.signature.output_arg]
 
     def result_names(self, node):
@@ -138,11 +142,12 @@ class _Body:
         nodes: dict name -> ``tf.NodeDef``.
         given: dict name of a tensor (or of a function's argument) -> (`Op`, position).
         prefix: of all names.
-        depth: number of calls around it.
+        place: of the call.
     """
 
-    def __init__(self, program, nodes, given, prefix, depth):
-        self.program, self.nodes, self.given, self.prefix, self.depth = program, nodes, given, prefix, depth
+    def __init__(self, program, nodes, given, prefix, place):
+        self.program, self.nodes, self.given, self.prefix, self.place = program, nodes, given, prefix, place
+        self.places = {name: n for n, name in enumerate(nodes)}
         self.made = {}  # name of a node -> list of (Op, position), one for each output; or the `Op` itself
 
     def reference(self, text):
@@ -194,11 +199,12 @@ class _Body:
             raise Unexplainable(f"its graph has more than {_MOST_OPERATIONS} operations")
         if node.op in _IDENTITIES:
             return inputs
+        place = (*self.place, self.places[node.name])
         called = node.attr["f"].func.name if node.op in _CALLS else node.op
         if called in self.program.functions:
             scope = self.prefix + "".join(f"{part}/" for part in node.name.split("/")[:-1])
-            return self.program.called(called, inputs, scope, self.depth + 1)
-        op = Op(node.op, self.prefix + node.name, inputs, dict(node.attr))
+            return self.program.called(called, inputs, scope, place)
+        op = Op(node.op, self.prefix + node.name, inputs, dict(node.attr), place)
         return _unfused(op) if node.op in _FUSED else op
 
 
@@ -212,9 +218,10 @@ def _unfused(op):
         attributes = dict(op.attributes)
         if "leakyrelu_alpha" in attributes:
             attributes["alpha"] = attributes["leakyrelu_alpha"]
-        result = Op("LeakyRelu" if fused == "LeakyReLU" else fused, op.name, [(result, 0), *inputs], attributes)
+        kind = "LeakyRelu" if fused == "LeakyReLU" else fused
+        result = Op(kind, op.name, [(result, 0), *inputs], attributes, op.place)
     if op.attr("activation_mode", "Identity") != "Identity":  # of _FusedBatchNormEx
-        result = Op(op.attr("activation_mode"), op.name, [(result, 0)], {})
+        result = Op(op.attr("activation_mode"), op.name, [(result, 0)], {}, op.place)
     return [(result, 0)]
 
 
@@ -228,7 +235,7 @@ _FUSED = {
 
 
 def operations_behind(outputs):
-    """The operations that tensors depend on, each after those that it depends on.
+    """The operations that tensors depend on, each after those that it depends on, else in the order of the graph.
 
     Args:
         outputs: list of (`Op`, position).
@@ -236,17 +243,27 @@ def operations_behind(outputs):
     Returns:
         List of `Op`.
     """
-    ordered, done, stack = [], set(), [op for op, _ in reversed(outputs)]
-    while stack:
-        op = stack[-1]
-        missing = [before for before, _ in op.inputs if id(before) not in done]
-        if missing and id(op) not in done:
-            stack.extend(missing)
-            continue
-        stack.pop()
-        if id(op) not in done:
-            done.add(id(op))
-            ordered.append(op)
+    found, waiting = {}, [op for op, _ in outputs]
+    while waiting:
+        op = waiting.pop()
+        if id(op) not in found:
+            found[id(op)] = op
+            waiting.extend(before for before, _ in op.inputs)
+    missing = {key: len({id(before) for before, _ in op.inputs}) for key, op in found.items()}
+    takers = {key: [] for key in found}
+    for key, op in found.items():
+        for before in {id(before) for before, _ in op.inputs}:
+            takers[before].append(key)
+    ready = [(op.place, key) for key, op in found.items() if not missing[key]]
+    heapq.heapify(ready)
+    ordered = []
+    while ready:
+        _, key = heapq.heappop(ready)
+        ordered.append(found[key])
+        for taker in takers[key]:
+            missing[taker] -= 1
+            if not missing[taker]:
+                heapq.heappush(ready, (found[taker].place, taker))
     return ordered
 
 

@@ -9,7 +9,7 @@ from keras import ops
 from tf_lrp.keras_compat.parameters import LEARNED
 from tf_lrp.keras_compat.side_effects import Unexplainable
 from tf_lrp.keras_compat.tensorflow_graphs.table import replays
-from tf_lrp.keras_compat.tensorflow_graphs.values import as_tensor, computed, is_lengths, is_tensor
+from tf_lrp.keras_compat.tensorflow_graphs.values import as_list, as_tensor, computed, is_lengths, is_tensor
 from tf_lrp.keras_compat.tensorflow_graphs.weighted import (
     GraphConv,
     GraphConvTranspose,
@@ -79,9 +79,9 @@ def _transposed_convolution(node, sizes, kernel, x):
     first = 2 if _channels_first(node) else 1
     added = []
     for axis in range(axes):
-        size, length = np.ravel(sizes)[first + axis], x.shape[first + axis]
+        size, length = None if is_tensor(sizes) else as_list(sizes)[first + axis], x.shape[first + axis]
         taps, stride = kernel.shape[axis], geometry["strides"][axis]
-        if isinstance(size, int | np.integer) and length is not None:
+        if isinstance(size, int) and length is not None:
             reach = (taps - 1) * geometry["dilation_rate"][axis] + 1
             begun = 2 * (reach // 2) if geometry["padding"] == "same" else 0
             added.append(int(size) - ((length - 1) * stride + reach - begun))

@@ -9,7 +9,7 @@ from keras import ops
 
 from tf_lrp.keras_compat.parameters import Parameter
 from tf_lrp.keras_compat.side_effects import Unexplainable
-from tf_lrp.keras_compat.tensorflow_graphs.table import TABLE, replays
+from tf_lrp.keras_compat.tensorflow_graphs.table import replays
 from tf_lrp.keras_compat.tensorflow_graphs.values import Complex, computed, is_learned, is_lengths, is_tensor, number
 from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphBatchNormalization, GraphLayerNormalization
 
@@ -148,7 +148,7 @@ def _with_bias(node, x, constant):
     if not made.layer.takes_bias(inner, constant, len(inner.shape) - 1):
         return None
     biased = node.layer(made.layer.with_bias(_vector(constant)), *made.inputs, made=made)
-    return TABLE[reshaped.node.op.type](reshaped.node, biased, *reshaped.inputs[1:])
+    return reshaped.node.again(biased, *reshaped.inputs[1:])
 
 
 def _scaled(node, x, factor):

@@ -188,13 +188,9 @@ class Run:
             results = tuple((parameters if any(map(is_learned, values)) else folded)(op, values))
         results = results if isinstance(results, tuple) else (results,)
         for n, result in enumerate(results):
-            if isinstance(result, keras.KerasTensor):
-                uses = self.uses.get((id(op), n), 0)
-                before = self.made.get(id(result))
-                if before is not None and before.layer is not None and id(result) not in map(id, values):
-                    self.made[id(result)] = replace(before, uses=uses)  # a layer that replaces several operations
-                elif id(result) not in map(id, values):
-                    self.made[id(result)] = Made(node, tuple(values), uses, None, result)
+            if isinstance(result, keras.KerasTensor) and not any(result is value for value in values):
+                known = self.made.get(id(result), Made(node, tuple(values), 0, None, result))
+                self.made[id(result)] = replace(known, uses=self.uses.get((id(op), n), 0))
         return results
 
     def _on_tensors(self, node, values):
@@ -210,8 +206,12 @@ class Run:
         """The output of a layer that gets the name of ``node``."""
         with named(self.path(node.op, is_layer=True)):
             output = layer(*inputs)
-        self.made[id(output)] = Made(node, tuple(inputs), 0, layer, output)
+        self.note(node, inputs, output, layer)
         return output
+
+    def note(self, node, inputs, output, layer=None):
+        """Notes how a symbolic tensor was made."""
+        self.made[id(output)] = Made(node, tuple(inputs), 0, layer, output)
 
 
 class Computation(Run):

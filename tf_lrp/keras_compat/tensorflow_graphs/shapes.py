@@ -337,6 +337,8 @@ def _lengths_of(function):
         if node.op.type not in ("Pack", "ConcatV2") and not is_lengths(values[0]):
             return None  # they are a shape
         result = function(node, *values)
+        if isinstance(result, tuple):
+            return result
         return lengths(result) if not isinstance(result, np.ndarray) else result
 
     return replayed
@@ -350,6 +352,7 @@ ON_LENGTHS |= {
         "Pack": lambda node, *parts: np.stack([np.asarray(p, object) if not is_lengths(p) else p for p in parts]),
         "ConcatV2": lambda node, *parts: np.concatenate([np.asarray(p, object) for p in parts[:-1]]),
         "GatherV2": lambda node, x, indices, axis: x[np.asarray(indices, int)],
+        "Unpack": lambda node, x: tuple(map(lengths, x)) if x.ndim == 1 else None,
         "Prod": lambda node, x, axes: _product(x),
         "Reshape": lambda node, x, shape: x.reshape(as_list(shape)),
         "ExpandDims": lambda node, x, axis: np.expand_dims(x, int(np.ravel(axis)[0])),

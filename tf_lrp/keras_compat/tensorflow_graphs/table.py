@@ -39,12 +39,18 @@ class Node:
     def made(self, value, *types):
         """How a symbolic tensor was made, a `replay.Made`, if by an operation of one of these types; else None."""
         made = self.run.made.get(id(value))
-        return made if made is not None and made.node.op.type in types else None
+        return made if made is not None and made.layer is None and made.node.op.type in types else None
 
     def weighted(self, value):
         """How a symbolic tensor was made, if it is a weighted operation's that nothing else takes; else None."""
         made = self.run.made.get(id(value))
         return made if made is not None and isinstance(made.layer, Weighted) and made.uses == 1 else None
+
+    def again(self, *values):
+        """The output of the operation for other values."""
+        output = TABLE[self.op.type](self, *values)
+        self.run.note(self, values, output)
+        return output
 
     def layer(self, layer, *inputs, made=None):
         """The output of a layer that replaces several operations.

@@ -117,7 +117,8 @@ def _function_of(traced, records):
     layers = {}
     for layer, args, kwargs, outputs in records:
         tensors = [leaf for leaf in tree.flatten((args, kwargs)) if tf.is_symbolic_tensor(leaf)]
-        op = Op("KerasLayer", layer.name, program.outputs([t.name for t in tensors], given))
+        places = [program.places[t.op.name] for t in outputs]
+        op = Op("KerasLayer", layer.name, program.outputs([t.name for t in tensors], given), place=(min(places),))
         given |= {t.name: (op, n) for n, t in enumerate(outputs)}
         layers[op] = _called(layer, args, kwargs, tensors)
     outputs = program.outputs([t.name for t in traced.graph.outputs], given)
