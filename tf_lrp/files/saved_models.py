@@ -17,6 +17,10 @@ from tf_lrp.keras_compat.side_effects import Unexplainable
 from tf_lrp.keras_compat.tensorflow_graphs import GraphLayer, GraphProgram, Op
 from tf_lrp.messages.names import similar, suggestion
 
+#: Operations that run Python code, or touch files or the network.
+_UNSAFE = re.compile(
+    r"PyFunc|File|Reader|^(Restore|Save)|Checkpoint|TFRecord|TextLine|Remote|Rpc|DataService|^_?(Host)?(Send|Recv)|SummaryWriter"
+)
 _DEFAULT_SIGNATURE = "serving_default"
 _INITIALIZERS = ("__saved_model_init_op", "__saved_model_train_op")
 _OBJECT_GRAPH, _VALUE = "_CHECKPOINTABLE_OBJECT_GRAPH", "VARIABLE_VALUE"
@@ -113,6 +117,7 @@ def _model(meta, signature, wanted, path, name):
     placeholders = [Op("Placeholder", f"input_{n}") for n in range(len(inputs))]
     given = {tensor: (op, 0) for tensor, op in zip(tensors, placeholders, strict=True)}
     results = {key: info.name for key, info in sorted(signature.outputs.items())}
+    _refuse_unsafe(program, [*results.values()], {tensor.split(":")[0] for tensor in tensors}, path)
     outputs = program.outputs(list(results.values()), given)
 
     def structure(values):
@@ -122,6 +127,39 @@ def _model(meta, signature, wanted, path, name):
     model = keras.Model(inputs if len(inputs) > 1 else inputs[0], layer(*inputs), name=name)
     model.class_names = _class_names(meta, path, model)
     return model
+
+
+def _refuse_unsafe(program, results, inputs, path):
+    """Raises if there is an operation before the outputs, or in a function called there, that does more than compute.
+
+    Such operations would not run. But a model that has some is not what it seems to be, or begins before its first layer.
+    """
+    nodes = dict(program.nodes)
+    found, waiting, called = set(), list(results), set()
+    while waiting:
+        name = waiting.pop().removeprefix("^").split(":")[0]
+        if name in found or name in inputs or name not in nodes:
+            continue
+        found.add(name)
+        waiting.extend(nodes[name].input if name in program.nodes else ())  # of functions, all operations are looked at
+        for function in _functions_of(nodes[name]) | {nodes[name].op}:
+            if function in program.functions and function not in called:
+                called.add(function)
+                inner = {f"{function}/{node.name}": node for node in program.functions[function].node_def}
+                nodes |= inner
+                waiting.extend(inner)
+    unsafe = sorted({f"{nodes[name].op} ({nodes[name].name})" for name in found if _UNSAFE.search(nodes[name].op)})
+    if unsafe:
+        raise UnsupportedLayerError(
+            f"The SavedModel {str(path)!r} is refused: it has operations that run Python code, or touch files or the network: "
+            f"{', '.join(unsafe)}. If they only prepare the inputs, name the tensor behind them: tf_lrp.load(path, "
+            'input="name:0").'
+        )
+
+
+def _functions_of(node):
+    """The names of the functions that an operation calls."""
+    return {f.name for value in node.attr.values() for f in [value.func, *value.list.func] if f.name}
 
 
 def _inputs(program, signature, wanted):

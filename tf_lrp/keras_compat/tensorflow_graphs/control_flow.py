@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import keras
 import numpy as np
+import tensorflow as tf
 from keras import ops
 
 from tf_lrp.keras_compat.side_effects import Unexplainable
@@ -14,11 +15,16 @@ from tf_lrp.keras_compat.tensorflow_graphs.values import TensorList, as_list, as
 _MOST_STEPS = 10_000
 
 
+def _is_open(value):
+    """Whether a value becomes known only when the graph runs."""
+    return is_tensor(value) or is_lengths(value) or tf.is_symbolic_tensor(value)
+
+
 @replays("If", "StatelessIf", always=True)
 def _if(node, condition, *arguments):
     """The branch that is chosen; both, if the condition depends on the inputs."""
     branches = node.attr("then_branch"), node.attr("else_branch")
-    if not is_tensor(condition) and not is_lengths(condition):
+    if not _is_open(condition):
         return tuple(node.run.called(branches[0 if bool(np.asarray(condition)) else 1], arguments))
     yes, no = (node.run.called(name, arguments) for name in branches)
     return tuple(ops.where(as_tensor(condition), a, b) for a, b in zip(yes, no, strict=True))
@@ -27,7 +33,7 @@ def _if(node, condition, *arguments):
 @replays("Case", "StatelessCase", always=True)
 def _case(node, index, *arguments):
     branches = node.attr("branches")
-    if is_tensor(index) or is_lengths(index):
+    if _is_open(index):
         raise Unexplainable("which of its branches runs depends on the inputs")
     chosen = int(np.asarray(index))
     return tuple(node.run.called(branches[chosen if 0 <= chosen < len(branches) else -1], arguments))
@@ -37,7 +43,7 @@ def _case(node, index, *arguments):
 def _while(node, *state):
     for _ in range(_MOST_STEPS):
         (goes_on,) = node.run.called(node.attr("cond"), state)
-        if is_tensor(goes_on) or is_lengths(goes_on):
+        if _is_open(goes_on):
             break
         if not bool(np.asarray(goes_on)):
             return tuple(state)
@@ -49,7 +55,7 @@ def _while(node, *state):
 
 @replays("TensorListReserve", "EmptyTensorList", always=True)
 def _new_list(node, shape, count):
-    if is_lengths(count) or is_tensor(count):
+    if _is_open(count):
         raise Unexplainable("it runs over an axis whose length is unknown, and is explained by being written out step by step")
     return TensorList([None] * (int(np.asarray(count)) if node.op.type == "TensorListReserve" else 0))
 

@@ -284,7 +284,7 @@ def shortened(op):
 _GENERIC = (
     "convolution", "depthwise", "conv_transpose", "conv", "conv1d", "conv2d", "conv3d", "separable_conv2d", "matmul", "biasadd",
     "add", "sub", "mul", "truediv", "relu", "einsum", "mean", "max_pool", "max_pool2d", "avg_pool", "avg_pool2d", "softmax",
-    "activation", "call", "concat", "reshape", "transpose", "statefulpartitionedcall", "partitionedcall", "tensordot",
+    "maxpool1d", "maxpool2d", "maxpool3d", "avgpool1d", "avgpool2d", "avgpool3d", "activation", "call", "concat", "reshape", "transpose", "statefulpartitionedcall", "partitionedcall", "tensordot",
     "fusedbatchnormv3", "batchnorm", "moments",
 )  # fmt: skip
 

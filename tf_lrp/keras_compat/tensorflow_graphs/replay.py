@@ -14,7 +14,6 @@ from tf_lrp.keras_compat.side_effects import Unexplainable
 from tf_lrp.keras_compat.tensorflow_graphs.graph import Op, operations_behind, scopes_of, shortened
 from tf_lrp.keras_compat.tensorflow_graphs.table import ON_ALL_VALUES, ON_LENGTHS, TABLE, Node
 from tf_lrp.keras_compat.tensorflow_graphs.values import (
-    TensorList,
     as_tensor,
     folded,
     is_learned,
@@ -220,12 +219,12 @@ class Computation(Run):
     def _replayed(self, op, values):
         if op.type == "Const":
             return (op.attr("value"),)
-        by_table = op.type in ON_ALL_VALUES and all(_has_known_shape(value) for value in values)
-        if by_table or any(isinstance(value, TensorList) for value in values):
+        of_shapes = op.type in ("Shape", "ShapeN", "Size", "BroadcastArgs")
+        if op.type in ON_ALL_VALUES and not (of_shapes and any(map(_has_unknown_shape, values))):
             results = TABLE[op.type](Node(op, self), *values)
             return results if isinstance(results, tuple) else (results,)
         return tuple((run if any(map(tf.is_tensor, values)) else folded)(op, values))
 
 
-def _has_known_shape(value):
-    return not tf.is_tensor(value) or value.shape.is_fully_defined()
+def _has_unknown_shape(value):
+    return tf.is_tensor(value) and not value.shape.is_fully_defined()
