@@ -376,8 +376,8 @@ def pair(network, shape):
 
 
 def weighted_rules(analyzer):
-    """The rules of what has weights, in order, and of the other nodes, counted."""
-    return [row[2] for row in analyzer.rules() if row[1].removeprefix("Graph") in WEIGHTED]
+    """The rules of the layers with weights. (Keras and TensorFlow have parallel branches in different orders.)"""
+    return sorted(row[2] for row in analyzer.rules() if row[1].removeprefix("Graph") in WEIGHTED)
 
 
 WEIGHTED = (

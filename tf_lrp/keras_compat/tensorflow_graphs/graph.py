@@ -283,9 +283,9 @@ def shortened(op):
 #: How functions of tf.* and keras.ops call the operations in them.
 _GENERIC = (
     "convolution", "depthwise", "conv_transpose", "conv", "conv1d", "conv2d", "conv3d", "separable_conv2d", "matmul", "biasadd",
-    "add", "sub", "mul", "truediv", "relu", "einsum", "mean", "max_pool", "max_pool2d", "avg_pool", "avg_pool2d", "softmax",
-    "maxpool1d", "maxpool2d", "maxpool3d", "avgpool1d", "avgpool2d", "avgpool3d", "activation", "call", "concat", "reshape", "transpose", "statefulpartitionedcall", "partitionedcall", "tensordot",
-    "fusedbatchnormv3", "batchnorm", "moments",
+    "add", "sub", "mul", "truediv", "relu", "einsum", "mean", "softmax", "max_pool", "max_pool2d", "avg_pool", "avg_pool2d",
+    "maxpool1d", "maxpool2d", "maxpool3d", "avgpool1d", "avgpool2d", "avgpool3d", "activation", "call", "concat", "reshape",
+    "transpose", "statefulpartitionedcall", "partitionedcall", "tensordot", "fusedbatchnormv3", "batchnorm", "moments",
 )  # fmt: skip
 
 

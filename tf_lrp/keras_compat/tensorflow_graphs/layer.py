@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 
 import keras
 import tensorflow as tf
@@ -93,11 +94,12 @@ def layer_names(scopes):
     shared = 0
     while min(map(len, scopes), default=0) > shared + 1 and len({path[shared] for path in scopes}) == 1:
         shared += 1
-    endings = {re.search(r"(_\d+)?$", path[shared]).group() for path in scopes}
-    ending = next(iter(endings)) if len(endings) == 1 else ""
+    layers = {path[shared] for path in scopes if len(path) > shared + 1}
+    endings = Counter(re.search(r"(_\d+)?$", name).group() for name in layers)
+    ending = endings.most_common(1)[0][0] if endings else ""
 
     def names(path):
         first, *rest = path[shared:] or path
-        return (first.removesuffix(ending), *rest)
+        return (first.removesuffix(ending) if first in layers else first, *rest)
 
     return names

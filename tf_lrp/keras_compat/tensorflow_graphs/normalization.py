@@ -23,6 +23,8 @@ def _add(node, a, b):
     if isinstance(a, Complex) or isinstance(b, Complex):
         return _of_complex(ops.add, a, b)
     for x, constant in ((a, b), (b, a)):
+        if _is_number(constant, 0):
+            return x
         if is_tensor(x) and _is_constant(constant):
             found = _found(_with_bias, _shifted)(node, x, constant)
             if found is not None:
@@ -56,12 +58,14 @@ def _multiply(node, a, b):
     if isinstance(a, Complex) or isinstance(b, Complex):
         return _complex_product(a, b)
     for x, factor in ((a, b), (b, a)):
+        if _is_number(factor, 1):
+            return x
         if is_tensor(x) and _is_constant(factor):
             found = _found(_scaled, _hard_sigmoid)(node, x, factor)
             if found is not None:
                 return found
         if is_tensor(x) and is_tensor(factor):
-            found = _standardized(node, x, factor)
+            found = _found(_standardized, _silu)(node, x, factor)
             if found is not None:
                 return found
     return ops.multiply(number(a), number(b))
@@ -115,6 +119,11 @@ def _found(*patterns):
 def _is_constant(value):
     """Whether a value has numbers that do not depend on the inputs."""
     return (isinstance(value, np.ndarray) and not is_lengths(value) and value.dtype.kind == "f") or is_learned(value)
+
+
+def _is_number(value, number):
+    """Whether a value is this number, and no weight."""
+    return isinstance(value, np.ndarray) and value.ndim == 0 and value.dtype.kind == "f" and value == number
 
 
 def _channel_axis(x, constant):
@@ -202,6 +211,12 @@ def _operands(made):
     return None, None
 
 
+def _silu(node, x, gate):
+    """x sigmoid(x)"""
+    made = node.made(gate, "Sigmoid")
+    return node.whole(ops.silu, x) if made is not None and made.inputs[0] is x and made.uses == 1 else None
+
+
 def _hard_sigmoid(node, x, factor):
     """relu6(x + 3) / 6"""
     if np.ndim(factor) != 0 or is_learned(factor) or abs(float(factor) * 6 - 1) > 1e-6:
@@ -211,7 +226,7 @@ def _hard_sigmoid(node, x, factor):
     inner, three = (None, None) if shifted is None else _operands(shifted)
     if inner is None or np.ndim(three) != 0 or is_learned(three) or float(three) != 3:
         return None
-    return ops.hard_sigmoid(inner)
+    return node.whole(ops.hard_sigmoid, inner)
 
 
 def _layer_normalization(node, first, second, subtracted=False):

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from tf_lrp.keras_compat.scopes import named
 from tf_lrp.keras_compat.tensorflow_graphs.values import number
 from tf_lrp.keras_compat.tensorflow_graphs.weighted import Weighted
 
@@ -51,6 +52,11 @@ class Node:
         output = TABLE[self.op.type](self, *values)
         self.run.note(self, values, output)
         return output
+
+    def whole(self, function, *values):
+        """The result of a function of Keras that is all of a name scope, and is called after it."""
+        with named(self.run.path(self.op, is_layer=True)):
+            return function(*values)
 
     def layer(self, layer, *inputs, made=None):
         """The output of a layer that replaces several operations.
