@@ -343,4 +343,5 @@ MOVES_SAMPLES = ("Gather", "GatherNd", "SegmentSum", "UnsortedSegmentSum", "Unso
 
 
 def test_all_operations_of_the_table_have_a_sample():
-    assert set(TABLE) == set(SAMPLES) | ELSEWHERE
+    own = {name for name, function in TABLE.items() if function.__module__.startswith("tf_lrp.")}
+    assert own == set(SAMPLES) | ELSEWHERE
