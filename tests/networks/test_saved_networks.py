@@ -1,0 +1,64 @@
+"""Networks of keras.applications, exported and loaded in a process that has never seen them: the same explanations."""
+
+import importlib.util
+import subprocess
+import sys
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from locations import ROOT
+
+import tf_lrp
+
+SCRIPT = ROOT / "benchmarks" / "coverage.py"
+PRESETS = ("z", "cmp_a1_flat", "cmp_a2_flat")
+#: Network -> whether it is written by ``model.export`` or by ``tf.saved_model.save``.
+NETWORKS = {"MobileNetV2": "keras", "ResNet50": "tf", "DenseNet121": "keras", "EfficientNetB0": "tf", "ConvNeXtTiny": "keras"}
+
+LOADED = f"""
+import sys
+import numpy as np
+import tensorflow as tf
+import tf_lrp
+tf.config.run_functions_eagerly(True)
+folder, *names = sys.argv[1:]
+for name in names:
+    model, x = tf_lrp.load(folder + name), np.load(folder + name + ".npy")
+    maps = dict((p, tf_lrp.Analyzer(model, p, verbose=False).analyze(x)) for p in {PRESETS!r})
+    np.savez(folder + name + ".npz", outputs=model(x), **maps)
+"""
+
+
+@pytest.fixture(scope="module")
+def coverage():
+    spec = importlib.util.spec_from_file_location("coverage_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.eager
+def test_exported_networks_are_explained_as_the_networks_themselves(coverage, tmp_path):
+    expected = {}
+    for name, how in NETWORKS.items():
+        model = coverage.randomize(coverage.build_application(name, 96))
+        x = coverage.random_inputs(model)
+        coverage.calibrate(model, x)
+        np.save(tmp_path / f"{name}.npy", x)
+        tf.config.run_functions_eagerly(False)  # to save is to trace
+        if how == "keras":
+            model.export(tmp_path / name, verbose=False)
+        else:
+            tf.saved_model.save(model, str(tmp_path / name))
+        tf.config.run_functions_eagerly(True)
+        expected[name] = {p: tf_lrp.Analyzer(model, p, verbose=False).analyze(x) for p in PRESETS} | {"outputs": model(x)}
+        keras.backend.clear_session()
+    subprocess.run([sys.executable, "-c", LOADED, f"{tmp_path}/", *NETWORKS], check=True, timeout=1200)
+    for name, maps in expected.items():
+        found = np.load(tmp_path / f"{name}.npz")
+        for key, want in maps.items():
+            want = np.asarray(want)
+            assert np.abs(found[key] - want).max() <= 1e-5 * np.abs(want).max(), (name, key)
