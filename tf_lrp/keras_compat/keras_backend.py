@@ -22,11 +22,11 @@ RANDOM_FUNCTIONS = random_module
 
 @contextlib.contextmanager
 def noting_values(note):
-    """Context in which ``note()`` is called when the value of a variable of Keras is taken, outside of a graph."""
+    """Context in which ``note()`` is called when the value of a variable of real numbers is taken, outside of a graph."""
     value = KerasVariable.value
 
     def noted(variable):
-        if tf.executing_eagerly():
+        if tf.executing_eagerly() and "float" in variable.dtype:
             note()
         return value.fget(variable)
 
