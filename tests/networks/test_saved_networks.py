@@ -1,6 +1,5 @@
 """Networks of keras.applications, exported and loaded in a process that has never seen them: the same explanations."""
 
-import importlib.util
 import subprocess
 import sys
 
@@ -8,11 +7,9 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from locations import ROOT
 
 import tf_lrp
 
-SCRIPT = ROOT / "benchmarks" / "coverage.py"
 PRESETS = ("z", "cmp_a1_flat", "cmp_a2_flat")
 #: Network -> whether it is written by ``model.export`` or by ``tf.saved_model.save``.
 NETWORKS = {"MobileNetV2": "keras", "ResNet50": "tf", "DenseNet121": "keras", "EfficientNetB0": "tf", "ConvNeXtTiny": "keras"}
@@ -29,14 +26,6 @@ for name in names:
     maps = dict((p, tf_lrp.Analyzer(model, p, verbose=False).analyze(x)) for p in {PRESETS!r})
     np.savez(folder + name + ".npz", outputs=model(x), **maps)
 """
-
-
-@pytest.fixture(scope="module")
-def coverage():
-    spec = importlib.util.spec_from_file_location("coverage_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.slow

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -160,45 +162,31 @@ def _with_bias(node, x, constant):
     return reshaped.node.again(biased, *reshaped.inputs[1:])
 
 
-def _scaled(node, x, factor):
-    """The batch normalization that a product with weights completes, or begins."""
-    axis = _channel_axis(x, factor)
-    made = node.run.made.get(id(x))
+def _normalized(node, x, constant, is_scale):
+    """The normalization that a product (or a sum) with weights of the channels begins or completes; None for others."""
+    axis, made = _channel_axis(x, constant), node.run.made.get(id(x))
     if axis is None or made is None or made.uses > 1:
         return None
     layer = made.layer
-    if isinstance(layer, GraphLayerNormalization) and layer.takes_scale(x, axis):
-        return node.layer(layer.with_scale(factor), *made.inputs)
+    if isinstance(layer, GraphLayerNormalization) and layer.axis == [axis] and layer.takes(is_scale):
+        return node.layer(layer.with_scale(constant) if is_scale else layer.with_shift(constant), *made.inputs)
+    vector = _vector(constant)
     if isinstance(layer, GraphBatchNormalization) and layer.is_open and layer.axis == axis:
-        return node.layer(layer.scaled(_vector(factor)), *made.inputs)
-    if made.node.op.type not in ("Sub", *_ADD) or layer is not None:
+        return node.layer(layer.scaled(vector) if is_scale else layer.shifted(vector), *made.inputs)
+    if layer is not None or made.node.op.type not in (("Sub", *_ADD) if is_scale else _MULTIPLY):
         return None
-    inner, shift = _operands(made)
-    if inner is None or not (is_learned(shift) or is_learned(factor)) or _channel_axis(x, shift) != axis:
+    inner, other = _operands(made)
+    if inner is None or not (is_learned(other) or is_learned(constant)) or _channel_axis(x, other) != axis:
         return None
+    other = _vector(other)
+    if not is_scale:
+        return node.layer(GraphBatchNormalization(other, vector, axis), inner)
     sign = -1 if made.node.op.type == "Sub" else 1
-    shift, factor = _vector(shift), _vector(factor)
-    moved = Parameter(lambda: sign * tf.convert_to_tensor(shift) * tf.convert_to_tensor(factor))
-    return node.layer(GraphBatchNormalization(factor, moved, axis, is_open=True), inner)
+    shift = Parameter(lambda: sign * tf.convert_to_tensor(other) * tf.convert_to_tensor(vector))
+    return node.layer(GraphBatchNormalization(vector, shift, axis, is_open=True), inner)
 
 
-def _shifted(node, x, shift):
-    """The batch or layer normalization that a sum with weights completes."""
-    axis = _channel_axis(x, shift)
-    made = node.run.made.get(id(x))
-    if axis is None or made is None or made.uses > 1:
-        return None
-    layer = made.layer
-    if isinstance(layer, GraphLayerNormalization) and layer.takes_shift(x, axis):
-        return node.layer(layer.with_shift(shift), *made.inputs)
-    if isinstance(layer, GraphBatchNormalization) and layer.is_open and layer.axis == axis:
-        return node.layer(layer.shifted(_vector(shift)), *made.inputs)
-    if made.node.op.type not in _MULTIPLY or layer is not None:
-        return None
-    inner, factor = _operands(made)
-    if inner is None or not (is_learned(shift) or is_learned(factor)) or _channel_axis(x, factor) != axis:
-        return None
-    return node.layer(GraphBatchNormalization(_vector(factor), _vector(shift), axis), inner)
+_scaled, _shifted = (functools.partial(_normalized, is_scale=is_scale) for is_scale in (True, False))
 
 
 def _operands(made):

@@ -47,12 +47,6 @@ def _complex(x):
     return x if isinstance(x, Complex) else Complex(x, ops.zeros_like(x))
 
 
-@replays("FFT")
-def _fft(node, x):
-    x = _complex(x)
-    return Complex(*ops.fft((x.real, x.imaginary)))
-
-
 @replays("IFFT")
 def _ifft(node, x):
     """The complex conjugate of the transform of the complex conjugate, divided by the length."""
@@ -64,16 +58,18 @@ def _ifft(node, x):
     return Complex(ops.divide(real, length), ops.divide(ops.negative(imaginary), length))
 
 
-@replays("FFT2D")
-def _fft2(node, x):
-    x = _complex(x)
-    return Complex(*ops.fft2((x.real, x.imaginary)))
+def _of_pairs(function):
+    """A function of Keras that takes and returns pairs (real, imaginary)."""
+
+    def transform(node, x):
+        x = _complex(x)
+        return Complex(*function((x.real, x.imaginary)))
+
+    return transform
 
 
-@replays("IFFT2D")
-def _ifft2(node, x):
-    x = _complex(x)
-    return Complex(*ops.ifft2((x.real, x.imaginary)))
+for name, function in {"FFT": ops.fft, "FFT2D": ops.fft2, "IFFT2D": ops.ifft2}.items():
+    add((name,), _of_pairs(function))
 
 
 @replays("RFFT")

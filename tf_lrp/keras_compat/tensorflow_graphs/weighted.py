@@ -172,11 +172,9 @@ class GraphLayerNormalization(keras.Operation):
         self.axis, self.epsilon = list(axis), epsilon
         self.gamma, self.beta = (None if v is None else Parameter(lambda v=v: _squeezed(v)) for v in (gamma, beta))
 
-    def takes_scale(self, x, axis):
-        return self.gamma is None and self.beta is None and self.axis == [axis]
-
-    def takes_shift(self, x, axis):
-        return self.beta is None and self.axis == [axis]
+    def takes(self, is_scale):
+        """Whether a scale (or a shift) of its output is its gamma (or beta)."""
+        return self.beta is None and not (is_scale and self.gamma is not None)
 
     def with_scale(self, gamma):
         return GraphLayerNormalization(self.axis, self.epsilon, gamma)
