@@ -32,6 +32,11 @@ def peak_memory():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
+def memory_now():
+    """What this process holds in main memory now, in MiB."""
+    return int(re.search(r"VmRSS:\s+(\d+)", Path("/proc/self/status").read_text()).group(1)) / 2**10
+
+
 def pictures(batch, size, axis):
     """float32 (batch, size, size, 3), or channels at another axis: standard normal numbers."""
     x = np.random.default_rng(SEED).normal(size=(batch, size, size, 3)).astype("float32")
@@ -80,7 +85,7 @@ class Tensorflow:
         keras = self.keras
         keras.utils.set_random_seed(SEED)
         build, shape = getattr(keras.applications, job["network"]), (job["size"], job["size"], 3)
-        if job["top"]:
+        if job.get("top", True):
             self.model = build(weights=None, input_shape=shape, classes=CLASSES, classifier_activation=None)
         else:
             features = build(weights=None, input_shape=shape, include_top=False, pooling="avg")
@@ -89,7 +94,7 @@ class Tensorflow:
     def explainer(self, method, job):
         targets = job["targets"]
         if method != "gradient":
-            analyzer = self.tf_lrp.Analyzer(self.model, method)
+            analyzer = self.tf_lrp.Analyzer(self.model, method, trace=job.get("trace", "always"))
             selection = None if targets is None else np.tile(np.arange(targets), (job["batch"], 1))
             return lambda x: analyzer.analyze(x, selection, verbose=False)
         tf, model = self.tf, self.model
@@ -103,6 +108,49 @@ class Tensorflow:
 
         compiled = tf.function(gradient, input_signature=[tf.TensorSpec(self.model.inputs[0].shape, "float32")])
         return lambda x: [each.numpy() for each in compiled(tf.constant(x))]
+
+    def operations(self, method):
+        """Operations of the traced graph, the functions that it calls included: type -> number."""
+        analyzer = self.tf_lrp.Analyzer(self.model, method, trace="always")
+        analyzer.analyze(pictures(1, self.model.input_shape[1], self.axis), verbose=False)
+        (compiled,) = analyzer.compiled_passes.values()
+        graph = compiled.get_concrete_function().graph
+        functions = [f.graph for f in graph._functions.values() if hasattr(f, "graph")]
+        counted = {}
+        for operation in (op for each in (graph, *functions) for op in each.get_operations()):
+            counted[operation.type] = counted.get(operation.type, 0) + 1
+        return counted
+
+    def many_analyzers(self, method, count):
+        """MiB of main memory after each tenth of ``count`` analyzers of one small network, half of them traced."""
+        layers, shape = self.keras.layers, (16, 16, 3)
+        convolutions = [layers.Conv2D(8, 3), layers.BatchNormalization(), layers.ReLU(), layers.MaxPooling2D()]
+        model = self.keras.Sequential([self.keras.Input(shape), *convolutions, layers.Flatten(), layers.Dense(10)])
+        x, sizes = pictures(2, shape[0], self.axis), []
+        for number in range(1, count + 1):
+            self.tf_lrp.Analyzer(model, method, trace=("never", "always")[number % 2], verbose=False).analyze(x)
+            if number % (count // 10) == 0:
+                sizes.append(memory_now())
+        return sizes
+
+    def session(self, x, method):
+        """Seconds of the first explanation in a session, and of others of the same picture in it: dict by what changed."""
+        from tf_lrp import rules, select
+
+        layers = [layer.name for layer in self.model.layers if type(layer).__name__ in ("Conv2D", "DepthwiseConv2D", "Dense")]
+        began = time.perf_counter()
+        session = self.tf_lrp.Analyzer(self.model, method).session(x)
+        session.analyze()
+        seconds = {"first": time.perf_counter() - began}
+        preset = self.tf_lrp.preset(method)
+        places = {"near the input": 1 / 6, "in the middle": 1 / 2, "in the last third": 5 / 6}
+        for place, where in places.items():
+            chosen = select.name(layers[int(where * len(layers))])
+            changed = self.tf_lrp.Preset([(chosen, rules.Gamma(0.25)), *preset.rules], "changed")
+            _, seconds[place], _ = timed(session.analyze, changed)
+            session.analyze(preset)
+        _, seconds["another preset"], _ = timed(session.analyze, "epsilon_gamma_box" if method != "epsilon_gamma_box" else "z")
+        return seconds
 
     def device_peak(self):
         return self.tf.config.experimental.get_memory_info("GPU:0")["peak"] / 2**20 if self.gpus else None
@@ -133,7 +181,8 @@ class Zennit:
 
     def network(self, job):
         self.torch.manual_seed(SEED)
-        name = {"VGG16": "vgg16", "ResNet50": "resnet50", "MobileNetV2": "mobilenet_v2"}[job["network"]]
+        names = {"VGG16": "vgg16", "ResNet50": "resnet50", "MobileNetV2": "mobilenet_v2", "EfficientNetB0": "efficientnet_b0"}
+        name = names[job["network"]]
         self.canonizer = self.zennit.torchvision.ResNetCanonizer if name == "resnet50" else self.zennit.torchvision.VGGCanonizer
         self.model = getattr(self.torchvision.models, name)(weights=None).eval().to(self.device)
         self.alone = job["kind"] == "memory"
@@ -215,6 +264,28 @@ def timed(function, *arguments):
     return result, time.perf_counter() - wall, time.process_time() - cpu
 
 
+def first_explanation(library, job):
+    """Seconds until the first explanation is there, in a process that has explained another network before.
+
+    The framework itself sets up threads and kernels once; that is not counted.
+    """
+    library.network({**job, "network": "MobileNetV2", "size": 96})
+    library.explainer(job["methods"][0], {**job, "trace": "never"})(pictures(1, 96, library.axis))
+    library.network(job)
+    x = pictures(job["batch"], job["size"], library.axis)
+    if job["what"] == "session":
+        return library.session(x, job["methods"][0])
+    if job["what"] == "many analyzers":
+        return library.many_analyzers(job["methods"][0], job["count"])
+    if job["what"] == "operations":
+        return library.operations(job["methods"][0])
+    began = time.perf_counter()
+    explain = library.explainer(job["methods"][0], job)
+    built = time.perf_counter()
+    explain(x)
+    return {"build": built - began, "first": time.perf_counter() - built, "peak": peak_memory()}
+
+
 def measure(job):
     """What the job asks, as a dict for JSON."""
     library, seconds, _ = timed(LIBRARIES[job["library"]])
@@ -225,6 +296,9 @@ def measure(job):
         library.use_threads(job["threads"])
     if (job["device"] == "gpu") != (library.gpu is not None):
         raise RuntimeError(f"asked for the {job['device']}, found the GPU {library.gpu}")
+    if job["kind"] == "first":
+        result["first"] = first_explanation(library, job)
+        return result
     before = peak_memory()
     _, result["network"], _ = timed(library.network, job)
     x = pictures(job["batch"], job["size"], library.axis)

@@ -1,6 +1,7 @@
 """The house keeps its order: rooms depend one way, modules are short, and none uses another's private names."""
 
 import ast
+from pathlib import Path
 
 import pytest
 from locations import ROOT
@@ -102,15 +103,16 @@ def test_modules_are_not_renamed_to_letters_that_mean_something_else(trees):
     assert not found, "\n".join(found)
 
 
-def test_editors_see_the_lazy_names():
-    """The block for type checkers in tf_lrp/__init__.py holds the names that `__getattr__` imports, and the same things."""
-    tree = tree_of(ROOT / "tf_lrp" / "__init__.py")
+@pytest.mark.parametrize("package", [tf_lrp, tf_lrp.evaluation, tf_lrp.methods], ids=lambda package: package.__name__)
+def test_editors_see_the_lazy_names(package):
+    """The block for type checkers in an __init__.py holds the names that `__getattr__` imports, and the same things."""
+    tree = tree_of(Path(package.__file__))
     (block,) = [n for n in tree.body if isinstance(n, ast.If) and ast.unparse(n.test) == "TYPE_CHECKING"]
-    names = {alias.asname for node in block.body for alias in node.names}
-    assert names == set(tf_lrp.__all__)
+    names = {alias.asname or alias.name for node in block.body for alias in node.names}
+    assert names == set(package.__all__)
     imported = {}
-    exec(compile(ast.Module(block.body, []), "tf_lrp/__init__.py", "exec"), imported)
-    assert {name for name in names if imported[name] is not getattr(tf_lrp, name)} == set()
+    exec(compile(ast.Module(block.body, []), package.__file__, "exec"), imported)
+    assert {name for name in names if imported[name] is not getattr(package, name)} == set()
 
 
 def test_the_package_says_that_it_is_typed():

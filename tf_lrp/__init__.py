@@ -1,12 +1,12 @@
 """tf_lrp: layer-wise relevance propagation for Keras models on TensorFlow."""
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from tf_lrp.lazy_names import lazy_names
 
 __version__ = "0.1.0"
 
-# Imported when first used (PEP 562): TensorFlow takes seconds, and `tf-lrp --help` needs none of it.
-_HOMES = {
+_MODULES = {
     "Analyzer": "analyzer",
     "NotAnalyzeableModelException": "innvestigate",
     "create_analyzer": "innvestigate",
@@ -77,17 +77,5 @@ if TYPE_CHECKING:
     from tf_lrp.twins import register_routing as register_routing
     from tf_lrp.twins import register_twin as register_twin
 
-__all__ = sorted(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{_HOMES[name]}")
-    value = module if _HOMES[name] == name else getattr(module, name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__all__ = sorted(_MODULES)  # pyright: ignore[reportUnsupportedDunderAll]
+__getattr__, __dir__ = lazy_names(__name__, _MODULES)

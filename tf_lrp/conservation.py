@@ -9,7 +9,8 @@ import tensorflow as tf
 from keras import tree
 
 from tf_lrp.explain import neurons
-from tf_lrp.graph.nodes import model_of
+from tf_lrp.explain.stepwise import StepwisePass
+from tf_lrp.graph.categories import entries_of
 from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.twins import RecurrentTwin, StopGradientTwin
@@ -141,45 +142,38 @@ def account(rewritten, target, start_mode, inputs, selected=None):
     Returns:
         `Conservation`.
     """
-    explained = tree.flatten(rewritten.core.outputs)[target]
-    values = _values(rewritten, inputs)
-    start = neurons.InitialRelevance(start_mode, selected)(values[id(explained)])
-    layers, of_inputs = _pass(rewritten, values, {id(explained): start})
+    stepwise = _run(rewritten, inputs)
+    explained = stepwise.explained[target]
+    start = neurons.InitialRelevance(start_mode, selected)(stepwise.values[id(explained)])
+    layers, of_inputs = _balances(rewritten, stepwise, {id(explained): start})
     return Conservation(output=float(total(start)), input=of_inputs, layers=layers, **_summed(layers))
 
 
-def _values(rewritten, inputs):
-    """id of each symbolic tensor of a twin -> its value."""
-    core, categories = rewritten.core, rewritten.categories
-    symbolic = {id(t): t for t in core.outputs}
-    symbolic |= {id(t): t for step in _steps(rewritten) for t in step.outputs}
-    run, numbers = categories.bind(model_of(core.inputs, list(symbolic.values())), inputs)
-    computed = tree.flatten(run(numbers, training=False))
-    given = [*inputs, *(numbers[n] for n in categories.entries)]
-    return dict(zip(map(id, core.inputs), given, strict=True)) | dict(zip(symbolic, computed, strict=True))
+def _run(rewritten, inputs):
+    """The `StepwisePass` of a `Rewritten`, forward, on a flat list of inputs."""
+    stepwise = StepwisePass(rewritten.graph, inputs)
+    stepwise.forward(rewritten.chosen, [step.twin for step in rewritten.steps])
+    return stepwise
 
 
-def _steps(rewritten):
-    """The steps except those that are inputs of the core: the numbers that stand for strings and categories."""
-    return [step for step in rewritten.steps if not isinstance(step.node.operation, Entries)]
-
-
-def _pass(rewritten, values, arrived):
+def _balances(rewritten, stepwise, arrived):
     """A backward pass, step by step.
 
     Args:
         rewritten: `tf_lrp.graph.Rewritten`.
-        values: of its symbolic tensors, by id.
-        arrived: id of a symbolic tensor -> the relevance it starts with.
+        stepwise: `StepwisePass` of it.
+        arrived: id of a tensor of the graph -> the relevance it starts with.
 
     Returns:
         (tuple of `LayerBalance` from the output down, sum of the relevance at the inputs).
     """
-    steps, inputs = _steps(rewritten), rewritten.core.inputs
-    dependent = _dependent(inputs, steps)
-    layers = [_balance(step, values, arrived, dependent, rewritten.ratios) for step in reversed(steps)]
-    at_inputs = [arrived[id(t)] for t in inputs if id(t) in arrived]
-    return tuple(layers), sum(float(total(r)) for r in at_inputs)
+    inputs, entries = tree.flatten(rewritten.graph.inputs), entries_of(rewritten.graph)
+    dependent = _dependent(inputs, rewritten.graph.nodes)
+    # The numbers that stand for strings and categories are inputs.
+    steps = [(n, rewritten.steps[n]) for n, node in stepwise.nodes if not isinstance(node.operation, Entries)]
+    layers = [_balance(step, stepwise.runs[n], stepwise, arrived, dependent) for n, step in reversed(steps)]
+    relevant = [id(entries.get(id(t), t)) for t in inputs]
+    return tuple(layers), sum(float(total(arrived[key])) for key in relevant if key in arrived)
 
 
 def _summed(layers):
@@ -191,80 +185,63 @@ def total(relevance):
     return tf.reduce_sum(tf.cast(relevance, tf.float64))
 
 
-def _dependent(inputs, steps):
+def _dependent(inputs, nodes):
     """ids of the tensors that depend on the inputs in any way, also through bools."""
     dependent = {id(t) for t in inputs}
-    for step in steps:
-        if any(id(t) in dependent for t in step.inputs):
-            dependent.update(id(t) for t in step.outputs)
+    for node in nodes:
+        if any(id(t) in dependent for t in node.inputs):
+            dependent.update(id(t) for t in node.outputs)
     return dependent
 
 
-def _balance(step, values, arrived, dependent, ratios):
-    """Runs the twin of one step and returns its `LayerBalance`. Adds the relevance that it hands on to ``arrived``.
+def _balance(step, run, stepwise, arrived, dependent):
+    """The `LayerBalance` of one step. Adds the relevance that it hands on to ``arrived``.
 
     Args:
         step: `tf_lrp.graph.Step`; the steps that consume its outputs come before.
-        values: id of a symbolic tensor -> its value.
-        arrived: id of a symbolic tensor -> the relevance that its consumers handed to it; divided by its value where that is
-            among the ``ratios``.
+        run: `Run` of its twin.
+        stepwise: `StepwisePass` that it is a part of.
+        arrived: id of a tensor -> the relevance that its consumers handed to it; divided by its value where that is among the
+            ratios of the pass.
         dependent: ids of the tensors that depend on the inputs.
-        ratios: ids of tensors whose relevance is divided by their value.
     """
     named: dict[str, Any] = {"name": step.facts.name, "layer_class": step.facts.layer_class, "rule": str(step.choice.rule)}
 
-    def relevance(tensor, gradient):
-        return gradient * values[id(tensor)] if id(tensor) in ratios else gradient
+    def relevance(key, gradient):
+        return gradient * stepwise.values[key] if key in stepwise.ratios else gradient
 
-    received = {id(t): (t, arrived[id(t)]) for t in step.outputs if id(t) in arrived}
-    amount = sum(float(total(relevance(*of_output))) for of_output in received.values())
-    if not received or isinstance(step.twin, StopGradientTwin):
+    received = [arrived.get(id(t)) for t in step.node.outputs]
+    of_outputs = [None if r is None else relevance(id(t), r) for t, r in zip(step.node.outputs, received, strict=True)]
+    amount = sum(float(total(r)) for r in of_outputs if r is not None)
+    if all(r is None for r in received) or isinstance(step.twin, StopGradientTwin):
         return LayerBalance(**named, received=amount, passed=0.0, stopped=amount)
-
-    # If a layer returned its input unchanged, two tensors have one value: each gets a tensor of its own.
-    sources = {id(t): (t, tf.identity(values[id(t)])) for t in step.inputs}
-    inputs = [sources[id(t)][1] for t in step.inputs]
-    takers = {key: source for key, source in sources.items() if source[1].dtype.is_floating}
-    with tf.GradientTape(watch_accessed_variables=False) as tape:
-        tape.watch([value for _, value in takers.values()])
-        outputs = tree.flatten(step.twin(*inputs))
-    pairs = [(y, arrived[id(t)]) for t, y in zip(step.outputs, outputs, strict=True) if id(t) in received]
-    handed = tape.gradient(
-        [y for y, _ in pairs],
-        [value for _, value in takers.values()],
-        [r for _, r in pairs],
-        unconnected_gradients=tf.UnconnectedGradients.ZERO,
-    )
     kept: dict[str, Any] = dict.fromkeys(CAUSES, 0.0)
-    of_outputs = [relevance(*received[id(t)]) if id(t) in received else None for t in step.outputs]
-    absorbed = _absorbed(step, inputs, of_outputs)
     passed = 0.0
-    for (tensor, _), gradient in zip(takers.values(), handed, strict=True):
-        of_input = float(total(relevance(tensor, gradient)))
-        if id(tensor) in dependent:
+    for key, gradient in run.handed_on(received).items():
+        of_input = float(total(relevance(key, gradient)))
+        if key in dependent:
             passed += of_input
-            arrived[id(tensor)] = arrived[id(tensor)] + gradient if id(tensor) in arrived else gradient
+            arrived[key] = arrived[key] + gradient if key in arrived else gradient
         else:
             kept["bias"] += of_input  # a constant operand, such as the embeddings of positions
-    for cause, value in absorbed.items():
+    for cause, value in _absorbed(step, run, of_outputs).items():
         kept[cause] += float(value)
     if step.twin.remainder:
         kept[step.twin.remainder] += amount - passed - sum(kept.values())
     return LayerBalance(**named, received=amount, passed=passed, **kept)
 
 
-def _absorbed(step, inputs, relevance):
+def _absorbed(step, run, relevance):
     """The part of the ``relevance`` (of each output, or None) that a step's twin does not hand on: dict by cause."""
     if not isinstance(step.twin, RecurrentTwin):
-        return step.twin.absorbed(inputs, relevance[0]) if relevance[0] is not None else {}
-    outputs = tree.flatten(step.twin(*inputs))
-    relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(outputs, relevance, strict=True)]
-    values, of_outputs, of_constants, of_zeros = step.twin.unrolled(inputs, relevance)
+        return step.twin.absorbed(run.inputs, relevance[0]) if relevance[0] is not None else {}
+    relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(run.outputs, relevance, strict=True)]
+    values, of_outputs, of_constants, of_zeros = step.twin.unrolled(run.inputs, relevance)
     cell: Any = step.twin.rewritten
     starts = {}
-    for tensor, r in zip(tree.flatten(cell.model.outputs), of_outputs, strict=True):
+    for tensor, r in zip(tree.flatten(cell.graph.outputs), of_outputs, strict=True):
         starts[id(tensor)] = starts[id(tensor)] + r if id(tensor) in starts else r
-    layers, _ = _pass(cell, _values(cell, values), starts)
+    layers, _ = _balances(cell, _run(cell, values), starts)
     absorbed: dict[str, Any] = _summed(layers)
     absorbed["bias"] += sum(float(total(r)) for r in of_constants)
     absorbed["padding"] += sum(float(total(r)) for r in of_zeros)

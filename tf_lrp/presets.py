@@ -14,13 +14,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tf_lrp import select
 from tf_lrp.files import preset_json
-from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.names import did_you_mean
 from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, SignalTakesAll, Taylor, Uniform, WSquare, ZBox, ZPlus, ZRule
+
+if TYPE_CHECKING:
+    from tf_lrp.graph.facts import Facts
 
 #: Upper limit of what a preset of Epsilon rules adds to the denominators of pooling and sums; epsilon itself may be larger.
 _POOLING_EPSILON = 1e-6

@@ -12,11 +12,13 @@ from __future__ import annotations
 import reprlib
 from dataclasses import dataclass, fields
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from tf_lrp.graph.facts import Facts
 from tf_lrp.messages.checks import is_integer
-from tf_lrp.twins.kinds import KINDS
+from tf_lrp.operations.kinds import KINDS
+
+if TYPE_CHECKING:
+    from tf_lrp.graph.facts import Facts
 
 #: How deeply selectors may be nested in JSON.
 _DEEPEST = 200

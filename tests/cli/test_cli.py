@@ -3,11 +3,11 @@
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
 import pytest
+import typer
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -581,17 +581,28 @@ def test_version_and_help():
     assert "--preset" in succeed("explain", "--help").stdout
 
 
-def test_the_command_waits_for_tensorflow_and_keeps_its_chatter():
-    # A stand-in for the package, as its own __init__ may import TensorFlow.
-    code = (
-        "import sys, types; package = types.ModuleType('tf_lrp'); package.__path__ = [sys.argv[1]]; "
-        "sys.modules['tf_lrp'] = package; import tf_lrp.cli; assert 'tensorflow' not in sys.modules; "
-        "tf_lrp.cli.app(['presets'])"
+def run_python(code):
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
+
+
+def test_what_computes_nothing_waits_for_no_tensorflow():
+    names = typer.main.get_command(cli.app).commands
+    commands = [["--help"], ["--version"], ["presets"], ["methods"], *([name, "--help"] for name in names)]
+    ran = run_python(
+        "import sys; from typer.testing import CliRunner; from tf_lrp.cli import app\n"
+        f"for command in {commands}:\n"
+        "    result = CliRunner().invoke(app, command)\n"
+        "    loaded = [name for name in ('tensorflow', 'keras') if name in sys.modules]\n"
+        "    print(*command, result.exit_code, len(result.output) > 10, *loaded, sep='|')"
     )
-    ran = subprocess.run(
-        [sys.executable, "-c", code, str(Path(tf_lrp.__file__).parent)], capture_output=True, text=True, timeout=120
+    assert ran.stdout.splitlines() == ["|".join([*command, "0", "True"]) for command in commands], ran.stderr
+
+
+def test_tensorflow_is_imported_without_its_chatter():
+    ran = run_python(
+        "from tf_lrp.cli.terminal import import_tensorflow; import_tensorflow(); import tensorflow; print(tensorflow.version)"
     )
-    assert ran.returncode == 0 and "cmp_a2_flat" in ran.stdout
+    assert ran.returncode == 0 and "tensorflow" in ran.stdout
     assert ran.stderr == ""
 
 

@@ -138,6 +138,9 @@ def test_coming_from_innvestigate():
 
 def test_production(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    found = run("production.md", 5)
+    found = run("production.md", 6)
+    expected = tf_lrp.Analyzer(found["model"], "cmp_a2_flat").analyze(found["x"][:1])
+    np.testing.assert_allclose(found["other"], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
+    assert found["first"].shape == expected.shape
     assert found["maps"][0].shape == found["x"].shape
     assert (tmp_path / "out" / "explained.tflite").is_file()

@@ -11,6 +11,7 @@ from keras import layers
 from small_models import convnet, pictures, randomize
 
 import tf_lrp
+from tf_lrp.explain import explainer as explainers
 from tf_lrp.methods import Gradient, IntegratedGradients, Occlusion, SmoothGrad
 
 X = pictures(6)
@@ -118,6 +119,15 @@ def test_copies_and_pickles_keep_the_option(model):
         assert copied.trace == "never"
         copied.analyze(X, batch_size=1)
         assert traces(copied) == []
+
+
+def test_large_batches_are_traced_at_once(model, traced, monkeypatch):
+    bytes_of_a_sample = 4 * (8 * 8 * 4 + 4 * 4 * 4 + 2 * 2 * 6 + 2 * 2 * 6 + 6 + 5)  # the normalization is merged
+    for limit, count in ((6 * bytes_of_a_sample, 0), (6 * bytes_of_a_sample - 1, 1)):
+        monkeypatch.setattr(explainers, "EAGER_BYTES", limit)
+        analyzer = tf_lrp.Analyzer(model, "cmp_a2_flat")
+        close(analyzer.analyze(X), traced.analyze(X))
+        assert traces(analyzer) == [1] * count
 
 
 def test_what_was_traced_goes_on(model):

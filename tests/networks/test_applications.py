@@ -29,8 +29,9 @@ def test_networks_are_explained_soundly(name, size, coverage):
     x = coverage.random_inputs(model)
     coverage.calibrate(model, x)
     expected = keras.ops.convert_to_numpy(model(x, training=False))
+    opened = tf_lrp.Analyzer(model, "z")
     for preset in ("z", "cmp_a1_flat"):
-        analyzer = tf_lrp.Analyzer(model, preset)
+        analyzer = opened.with_preset(preset)
         found = keras.ops.convert_to_numpy(analyzer.twin(x, training=False))
         assert np.abs(found - expected).max() <= 1e-4 * np.abs(expected).max(), preset
         relevance = analyzer.analyze(x)

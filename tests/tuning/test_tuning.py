@@ -18,6 +18,7 @@ import tf_lrp
 from tf_lrp import presets, rules, select
 from tf_lrp.cli import app
 from tf_lrp.cli import tune as tune_command
+from tf_lrp.explain import stepwise
 from tf_lrp.graph import canonize, unroll
 from tf_lrp.graph.facts import infer_facts
 from tf_lrp.tuning import METRICS, Data, Space, measure, metrics, search, tune
@@ -783,3 +784,19 @@ def test_pictures_with_different_numbers_of_classes_become_pairs(model_file):
     np.testing.assert_array_equal(pairs.masks[:, 0, 0], [True, False, False])
     same = tune_command._data(pictures[1:] * 2, SimpleNamespace(prepare=lambda x: x / 2))
     assert same.targets.shape == (2, 2)
+
+
+def test_trials_share_the_forward_passes_of_few_batches(model, monkeypatch):
+    passes = []
+    real = stepwise.StepwisePass.__init__
+    monkeypatch.setattr(stepwise.StepwisePass, "__init__", lambda self, *a: (passes.append(1), real(self, *a))[1])
+    names, kinds = ("epsilon", "cmp_a2_flat", "zplus", "epsilon"), ["completeness", "localization", "faithfulness"]
+    shared = metrics.Measurer(model, some_data(), metrics.metrics_of(kinds), 3)
+    ours = [shared(name, {}) for name in names]
+    assert len(passes) == 2  # one for each batch
+    assert ours[0]["completeness"].value == ours[3]["completeness"].value
+    monkeypatch.setattr(metrics, "_SESSION_BYTES", 0)
+    for name, measured in zip(names, ours, strict=True):
+        alone = metrics.Measurer(model, some_data(), metrics.metrics_of(kinds), 3)(name, {})
+        for kind in kinds:
+            np.testing.assert_allclose(measured[kind].samples, alone[kind].samples, rtol=1e-4, atol=1e-5)

@@ -62,6 +62,10 @@ class Conv(Convolution):
         (x,) = inputs
         if not self.has_transpose_kernel or self.layer.groups > 1:
             return super().transpose(inputs, kernel, quotient)
+        if set(kernel.shape[:2]) == set(self.layer.strides) == {1}:  # TensorFlow's kernel copies what a product only reads
+            rows = tf.reshape(quotient, (-1, kernel.shape[3]))
+            shares = tf.raw_ops.MatMul(a=rows, b=tf.reshape(kernel, kernel.shape[2:]), transpose_b=True)
+            return [tf.reshape(shares, shape_of(x))]
         geometry = {"strides": (1, *self.layer.strides, 1), "padding": self.layer.padding.upper()}
         return [tf.raw_ops.Conv2DBackpropInput(input_sizes=shape_of(x), filter=kernel, out_backprop=quotient, **geometry)]
 

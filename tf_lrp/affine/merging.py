@@ -56,7 +56,16 @@ class WeightedSum(Affine):
     def apply(self, inputs, kernel):
         if isinstance(self.layer, layers.Layer):
             inputs = align(inputs)
-        return functools.reduce(operator.add, [kernel[k] * x for k, x in enumerate(inputs)])
+        weights = tf.unstack(kernel, self.count)
+        return functools.reduce(operator.add, [w * x for w, x in zip(weights, inputs, strict=True)])
+
+    def transpose(self, inputs, kernel, quotient):
+        # The layers of Keras take inputs of one batch size, which may be unknown; functions broadcast constants.
+        one_batch = isinstance(self.layer, layers.Layer) or quotient.shape[0] is not None
+        same = all(x.shape.as_list() == quotient.shape.as_list() for x in inputs)
+        if not (one_batch and same and quotient.shape[1:].is_fully_defined()):
+            return super().transpose(inputs, kernel, quotient)
+        return [w * quotient for w in tf.unstack(kernel, self.count)]
 
 
 @affine_for(layers.Add, keras_classes.Add)
@@ -86,6 +95,7 @@ class AverageMerge(WeightedSum):
     """z = (x_0 + ... + x_{n-1}) / n"""
 
     kinds = frozenset({"merge", "average"})
+    transpose = Affine.transpose
 
     def apply(self, inputs, kernel):
         # The division comes last, so that inputs that cancel give exactly 0.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from rich.table import Table
 from rich.text import Text
 
-from tf_lrp.cli.terminal import app, console_of, import_tensorflow, write_line
+from tf_lrp.cli.terminal import app, console_of, write_line
 
 
 @app.command("methods")
 def list_methods():
     """List all presets and methods: what each needs, what it costs in gradients, what its relevance sums to."""
-    import_tensorflow()
     from tf_lrp.methods import catalog
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))

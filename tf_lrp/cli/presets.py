@@ -7,13 +7,12 @@ import re
 from rich.table import Table
 from rich.text import Text
 
-from tf_lrp.cli.terminal import app, console_of, import_tensorflow, write_line
+from tf_lrp.cli.terminal import app, console_of, write_line
 
 
 @app.command("presets")
 def list_presets():
     """List the named presets with their parameters."""
-    import_tensorflow()
     from tf_lrp import presets
 
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))

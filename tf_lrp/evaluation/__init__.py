@@ -12,8 +12,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
+
+from tf_lrp.lazy_names import lazy_names
 
 if TYPE_CHECKING:
     from tf_lrp.evaluation import datasets, engine, figures, measures, protocols, report, tables
@@ -35,11 +36,5 @@ __all__ = [
     "tables",
 ]
 
-
-# Imported on first use (PEP 562): the measures need TensorFlow, the data sets and the report do not.
-def __getattr__(name):
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module = import_module(f"{__name__}.{name}")
-    globals()[name] = module
-    return module
+# The measures need TensorFlow, the data sets and the report do not.
+__getattr__, __dir__ = lazy_names(__name__, {name: name for name in __all__})

@@ -1,1 +1,3 @@
-"""What all explainers share: inputs, neuron selection, batches, compiled passes, the layer of an explanation."""
+"""What all explainers share: inputs, neuron selection, batches, compiled passes, sessions, the layer of an explanation."""
+
+from tf_lrp.explain.session import Session as Session

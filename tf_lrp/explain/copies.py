@@ -28,6 +28,10 @@ class Reconstructible:
         if "__init__" in vars(cls):
             cls.__init__ = _recording_arguments(cls.__init__)
 
+    def copy_as_constructed_with(self, **arguments: Any):
+        """Sets what copies and pickles are constructed with, for an object that was made in another way."""
+        self._constructed_with = (), arguments
+
     def learned_arguments(self) -> dict[str, Any]:
         """Arguments of the class that give a copy what this object has estimated since it was constructed."""
         return {}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
+import math
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,6 +30,8 @@ from tf_lrp.twins import Twin
 
 #: Passes of one kind that are run operation by operation before a graph is traced. To trace one takes as long as about five.
 EAGER_PASSES = 2
+#: Bytes of a batch's activations above which a graph is traced at once: it shares memory among the operations of a layer.
+EAGER_BYTES = 2**29
 
 
 class Explainer(Reconstructible):
@@ -43,16 +47,18 @@ class Explainer(Reconstructible):
         batch_size: samples that are explained at once by `analyze`.
         verbose: "auto" shows a progress bar on long runs, True always, False never.
         jit_compile: whether XLA compiles the pass; "auto" where TensorFlow sees a GPU.
-        trace: "auto" runs the first passes operation by operation and traces a graph once that repays: where a call needs more
-            than two passes, and for the third pass of its kind. To trace a graph takes as long as several such passes; then
-            it runs several times as fast. Recurrent networks are traced at once, and so is everything with
-            ``jit_compile=True``. "always" traces at once, "never" not at all. Inside a ``tf.function`` it makes no difference.
+        trace: "auto" runs the first passes operation by operation and traces a graph once that repays: where a call needs
+            more than two passes, for the third pass of its kind, and for batches whose activations take more than 512 MiB. To
+            trace a graph takes as long as several such passes; then it runs several times as fast. Recurrent networks are
+            traced at once, and so is everything with ``jit_compile=True``. "always" traces at once, "never" not at all.
+            Inside a ``tf.function`` it makes no difference.
         categories: `CategoryInputs` of the twin, if it takes strings or looks up integers.
 
     Attributes:
         input_spec: `InputSpec`: the model's inputs, and how a user's structure maps to them.
         layer_outputs, output_names: as above.
         category_inputs: the `CategoryInputs`.
+        traced_at_once: whether ``trace="auto"`` traces the first pass.
         compiled_passes: `PassKind` -> the tf.function that explains it, for the kinds that have been traced.
     """
 
@@ -97,7 +103,7 @@ class Explainer(Reconstructible):
         self.trace = trace
         self.compiled_passes, self._functions, self._eager_passes = {}, {}, Counter()
         has_loops = any(isinstance(layer, Twin) and layer.is_loop for layer in (categories.core or twin).layers)
-        self._traced_at_once = jit_compile is True or has_loops
+        self.traced_at_once = jit_compile is True or has_loops
         self._twin = twin
 
     @property
@@ -147,6 +153,25 @@ class Explainer(Reconstructible):
         if layers is not None and not self.explains_layers:
             raise ValueError(f"{type(self).__name__} explains inputs only; layers needs to be None, got {layers!r}.")
         return names.layer_names(layers, self.layer_outputs)
+
+    def pack(self, relevances: list, layers: tuple[str, ...] | None, pack: Callable[[list], Any]) -> Any:
+        """What `analyze` returns.
+
+        Args:
+            relevances: flat list, of the inputs and then of each use of the layers.
+            layers: of `checked_layers`.
+            pack: of ``input_spec.flatten``.
+        """
+        count = len(self.input_spec.tensors)
+        of_inputs = pack(relevances[:count])
+        if layers is None:
+            return of_inputs
+        maps, rest = {"input": of_inputs}, relevances[count:]
+        for name in layers:
+            uses = len(self.layer_outputs[name])
+            maps[name] = rest[0] if uses == 1 else rest[:uses]
+            rest = rest[uses:]
+        return maps
 
     def __copy__(self):
         """Shares the model, the twin and the compiled passes."""
@@ -240,7 +265,7 @@ class Explainer(Reconstructible):
             padded=self.jit_compile,
             verbose=self.verbose if verbose is None else verbose,
         )
-        return scores, self._pack(relevances, layers, pack)
+        return scores, self.pack(relevances, layers, pack)
 
     def __call__(
         self,
@@ -270,7 +295,7 @@ class Explainer(Reconstructible):
         tensors = self.input_spec.convert(leaves)
         selection = neurons.check_tensor(neuron_selection, self.twin.outputs[position], tf.shape(tensors[0])[0])
         _, relevances = self._run(tensors, selection, layers, position)
-        return self._pack(_cast(relevances, dtype), layers, pack)
+        return self.pack(_cast(relevances, dtype), layers, pack)
 
     def export(
         self,
@@ -335,40 +360,34 @@ class Explainer(Reconstructible):
 
     def _run(self, inputs, selection, layers, position, ahead=1):
         """(explained output, relevances as a flat list) of one batch, the first of ``ahead`` that are known to come."""
-        run = self._pass(PassKind.of(selection, layers, position), ahead)
+        run = self._pass(PassKind.of(selection, layers, position), ahead, inputs[0].shape[0])
         return run(inputs) if selection.values is None else run(inputs, selection.values)
 
-    def _pass(self, kind, ahead):
+    def _pass(self, kind, ahead, samples):
         """The function that runs a pass of this kind: compiled where that repays, see ``trace``."""
         if kind in self.compiled_passes:
             return self.compiled_passes[kind]
         if kind not in self._functions:
             self._functions[kind] = pass_function(self, kind)
         function, signature = self._functions[kind]
-        if tf.executing_eagerly() and not self._repays(kind, ahead):
+        if tf.executing_eagerly() and not self._repays(kind, ahead, samples):
             self._eager_passes[kind] += self.passes
             return function
         self.compiled_passes[kind] = compiled(function, signature, self.jit_compile)
         return self.compiled_passes[kind]
 
-    def _repays(self, kind, ahead):
-        """Whether to trace a graph for passes of this kind saves time, or is asked for."""
+    def _repays(self, kind, ahead, samples):
+        """Whether to trace a graph for passes of this kind saves time or memory, or is asked for."""
         if self.trace != "auto":
             return self.trace == "always"
-        return self._traced_at_once or self._eager_passes[kind] + ahead * self.passes > EAGER_PASSES
+        passes = self._eager_passes[kind] + ahead * self.passes
+        return self.traced_at_once or passes > EAGER_PASSES or samples * self._sample_bytes > EAGER_BYTES
 
-    def _pack(self, relevances, layers, pack):
-        """What `analyze` returns, of the flat list of relevances of the inputs and then of each use of the layers."""
-        count = len(self.input_spec.tensors)
-        of_inputs = pack(relevances[:count])
-        if layers is None:
-            return of_inputs
-        maps, rest = {"input": of_inputs}, relevances[count:]
-        for name in layers:
-            uses = len(self.layer_outputs[name])
-            maps[name] = rest[0] if uses == 1 else rest[:uses]
-            rest = rest[uses:]
-        return maps
+    @functools.cached_property
+    def _sample_bytes(self):
+        """Bytes of what the layers return for one sample, unknown lengths counted as 1."""
+        tensors = {id(t): t for uses in self.layer_outputs.values() for t in uses}
+        return sum(4 * math.prod(length or 1 for length in t.shape[1:]) for t in tensors.values())
 
 
 def _cast(relevances, dtype):

@@ -19,7 +19,32 @@ from tf_lrp.graph.reach import reasons_unreached
 from tf_lrp.graph.unroll import unroll_cell
 from tf_lrp.keras_compat.own_operations import layer_of
 from tf_lrp.rules import Pass, Rule, SignalTakesAll, Stop
-from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, RecurrentTwin, StopGradientTwin, Twin
+from tf_lrp.twins import DEFAULT_PLAN, AffineTwin, PassTwin, Plan, RecurrentTwin, StopGradientTwin, Twin
+
+
+@dataclass(frozen=True, eq=False)
+class Chosen:
+    """What a preset and the optimizing pass have chosen for one node.
+
+    Attributes:
+        node, facts: of the original.
+        choice: the rule and why it was chosen.
+        takes: which inputs take relevance.
+        plan: `Plan` of the twin.
+    """
+
+    node: Node
+    facts: Facts
+    choice: Any
+    takes: tuple
+    plan: Plan
+
+    def same_twin(self, other):
+        """Whether another choice for the same node gives the same twin."""
+        if isinstance(self.choice.rule, Pass) and self.choice.addressed != other.choice.addressed:
+            return False
+        mine, theirs = ((type(c.choice.rule), c.choice.rule, c.takes, c.plan) for c in (self, other))
+        return mine == theirs
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,17 +71,23 @@ class Rewritten:
     """The twin model and the steps it was built from.
 
     Attributes:
+        graph: the canonized `Graph`.
+        optimizations: of `tf_lrp.graph.optimize`, that were applied.
         model: the twin, a keras.Model.
         core: see `Built`; the tensors of the steps are those of the core.
-        steps: one for each node, in topological order.
+        chosen: `Chosen` of each node, in topological order.
+        steps: one for each node, likewise.
         results: layer name -> the twin's tensors for this layer's output, one for each use.
         ratios: ids of the twin's tensors whose gradient is relevance divided by their value.
         categories: `CategoryInputs` of the twin.
         unreached: for each output the reason why its relevance reaches no input, or "" if it does.
     """
 
+    graph: Graph
+    optimizations: tuple
     model: keras.Model
     core: keras.Model
+    chosen: tuple[Chosen, ...]
     steps: tuple[Step, ...]
     results: dict[str, list]
     ratios: frozenset
@@ -73,7 +104,7 @@ class _Choice:
     addressed: bool = False
 
 
-def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
+def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS, facts=None):
     """Builds the twin.
 
     Args:
@@ -81,6 +112,7 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
         preset: anything with ``choose(facts) -> Choice`` (rule, reason, addressed).
         name: of the twin model.
         optimizations: of `tf_lrp.graph.optimize`; with () each twin computes its rule's formula as it is.
+        facts: `Facts` of the graph's nodes, if they are known.
 
     Returns:
         `Rewritten`.
@@ -89,35 +121,43 @@ def rewrite(graph: Graph, preset, name, optimizations=OPTIMIZATIONS):
         UnsupportedLayerError: if nodes have no twin, listing all of them.
         ValueError: if a rule does not fit its layer.
     """
+    chosen = choose(graph, facts or infer_facts(graph), preset, optimizations)
     dtype = working_type(graph)
-    facts = infer_facts(graph)
-    choices = _choices(graph, facts, preset)
-    described = zip(graph.nodes, facts, choices, strict=True)
-    _refuse([(node, node_facts) for node, node_facts, (choice, _) in described if _lacks_twin(node, node_facts, choice)])
-    rules = [choice.rule for choice, _ in choices]
-    plans = optimize(graph, facts, rules, optimizations)
-    described = list(zip(graph.nodes, facts, choices, plans, strict=True))
-
-    def step_of(node, rule):
-        return _step(node, rule, preset, optimizations)
-
-    def twin_at(position):
-        node, node_facts, (choice, takes), plan = described[position]
-        return _twin(node, node_facts, choice, takes, plan, step_of, dtype)
-
-    built = build(graph, twin_at, dtype, name)
-    parts = zip(described, built.layers, built.taken, built.returned, strict=True)
-    steps = [Step(node, node_facts, choice, *part) for (node, node_facts, (choice, _), _), *part in parts]
-    ratios = frozenset(id(t) for step, plan in zip(steps, plans, strict=True) for t in step.outputs if plan.grad_is_ratio)
+    built = build(graph, lambda position: twin_for(chosen[position], preset, optimizations, dtype), dtype, name)
+    parts = zip(chosen, built.layers, built.taken, built.returned, strict=True)
+    steps = [Step(c.node, c.facts, c.choice, *part) for c, *part in parts]
+    ratios = frozenset(id(t) for step, c in zip(steps, chosen, strict=True) for t in step.outputs if c.plan.grad_is_ratio)
     return Rewritten(
+        graph,
+        optimizations,
         built.model,
         built.core,
+        chosen,
         tuple(steps),
         built.results,
         ratios,
         CategoryInputs(graph, built),
-        reasons_unreached(graph, choices),
+        reasons_unreached(graph, [(c.choice, c.takes) for c in chosen]),
     )
+
+
+def choose(graph, facts, preset, optimizations=OPTIMIZATIONS):
+    """The rule, the inputs that take relevance, and the plan of each node: a tuple of `Chosen`.
+
+    Args:
+        graph: canonized `Graph`.
+        facts: `Facts` of its nodes.
+        preset, optimizations: as for `rewrite`.
+
+    Raises:
+        UnsupportedLayerError: if nodes have no twin, listing all of them.
+    """
+    choices = _choices(graph, facts, preset)
+    described = zip(graph.nodes, facts, choices, strict=True)
+    _refuse([(node, node_facts) for node, node_facts, (choice, _) in described if _lacks_twin(node, node_facts, choice)])
+    plans = optimize(graph, facts, [choice.rule for choice, _ in choices], optimizations)
+    parts = zip(graph.nodes, facts, choices, plans, strict=True)
+    return tuple(Chosen(node, node_facts, *of_node, plan) for node, node_facts, of_node, plan in parts)
 
 
 def _choices(graph, facts, preset):
@@ -166,26 +206,37 @@ def _lacks_twin(node, node_facts, choice):
     return not twin_class.supports(taking)
 
 
-def _twin(node, node_facts, choice, takes, plan, step_of, dtype):
+def twin_for(chosen, preset, optimizations, dtype):
+    """The twin of a node.
+
+    Args:
+        chosen: `Chosen`.
+        preset, optimizations: what it was chosen by; they choose for what a recurrent layer does in each step, too.
+        dtype: type in which the twin computes.
+
+    Raises:
+        ValueError: if the rule does not fit the layer.
+    """
+    node, rule, plan = chosen.node, chosen.choice.rule, chosen.plan
     arguments = {
         "operation": node.operation,
-        "rule": choice.rule,
+        "rule": rule,
         "name": node.name,
         "dtype": dtype,
         "arguments": (node.args, node.kwargs),
     }
-    if isinstance(choice.rule, Stop):
+    if isinstance(rule, Stop):
         return StopGradientTwin(**arguments) if node.affine is None else StopGradientTwin(**arguments, function=node.affine)
-    if isinstance(choice.rule, Pass) and (node.affine is not None or choice.addressed):
-        _check_pass(node, node_facts)
-    arguments["takes"] = takes
-    twin_class = _twin_class(node, node_facts, choice)
+    if isinstance(rule, Pass) and (node.affine is not None or chosen.choice.addressed):
+        _check_pass(node, chosen.facts)
+    arguments["takes"] = chosen.takes
+    twin_class = _twin_class(node, chosen.facts, chosen.choice)
     if twin_class.follows_plan and plan != DEFAULT_PLAN:
         arguments["plan"] = plan
     if twin_class is AffineTwin:
         arguments["affine"] = node.affine
     if issubclass(twin_class, RecurrentTwin):
-        arguments["step"] = step_of(node, choice.rule)
+        arguments["step"] = _step(node, rule, preset, optimizations)
     return twin_class(**arguments)
 
 

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import keras
-
-from tf_lrp import presets
-from tf_lrp.analyzer import Analyzer
-from tf_lrp.explain.explainer import Explainer
+from tf_lrp import methods, presets
 from tf_lrp.messages.names import did_you_mean
-from tf_lrp.methods.cam import GradCAM, GuidedGradCAM
-from tf_lrp.methods.decompositions import DeepTaylor, ExcitationBackprop
-from tf_lrp.methods.gradient import Gradient, InputTimesGradient
-from tf_lrp.methods.integrated import IntegratedGradients
-from tf_lrp.methods.occlusion import Occlusion
-from tf_lrp.methods.patterns import PatternAttribution, PatternNet
-from tf_lrp.methods.rectified import DeconvNet, GuidedBackprop
-from tf_lrp.methods.smooth import SmoothGrad
-from tf_lrp.methods.trivial import Input, Random
+
+if TYPE_CHECKING:
+    import keras
+
+    from tf_lrp.explain.explainer import Explainer
 
 
 @dataclass(frozen=True)
@@ -130,35 +121,29 @@ CATALOG = (
 )
 
 
-def _gradient(take):
-    return lambda model, **parameters: Gradient(model, take, **parameters)
-
-
-def _smooth(statistic):
-    return lambda model, **parameters: SmoothGrad(model, statistic=statistic, **parameters)
-
-
-_METHODS: dict[str, Callable] = {
-    "gradient": Gradient,
-    "gradient_absolute": _gradient("absolute"),
-    "gradient_squared": _gradient("squared"),
-    "gradient_l2": _gradient("l2"),
-    "input_t_gradient": InputTimesGradient,
-    "integrated_gradients": IntegratedGradients,
-    "smoothgrad": _smooth("mean"),
-    "vargrad": _smooth("variance"),
-    "smoothgrad_squared": _smooth("mean_square"),
-    "guided_backprop": GuidedBackprop,
-    "deconvnet": DeconvNet,
-    "excitation_backprop": ExcitationBackprop,
-    "deep_taylor_decomposition": DeepTaylor,
-    "pattern_net": PatternNet,
-    "pattern_attribution": PatternAttribution,
-    "grad_cam": GradCAM,
-    "guided_grad_cam": GuidedGradCAM,
-    "occlusion": Occlusion,
-    "input": Input,
-    "random": Random,
+#: Name -> (class in `tf_lrp.methods`, arguments that the name stands for). Classes are imported when one is made: the table
+#: is to be read without waiting for TensorFlow.
+_METHODS: dict[str, tuple[str, dict[str, Any]]] = {
+    "gradient": ("Gradient", {}),
+    "gradient_absolute": ("Gradient", {"take": "absolute"}),
+    "gradient_squared": ("Gradient", {"take": "squared"}),
+    "gradient_l2": ("Gradient", {"take": "l2"}),
+    "input_t_gradient": ("InputTimesGradient", {}),
+    "integrated_gradients": ("IntegratedGradients", {}),
+    "smoothgrad": ("SmoothGrad", {"statistic": "mean"}),
+    "vargrad": ("SmoothGrad", {"statistic": "variance"}),
+    "smoothgrad_squared": ("SmoothGrad", {"statistic": "mean_square"}),
+    "guided_backprop": ("GuidedBackprop", {}),
+    "deconvnet": ("DeconvNet", {}),
+    "excitation_backprop": ("ExcitationBackprop", {}),
+    "deep_taylor_decomposition": ("DeepTaylor", {}),
+    "pattern_net": ("PatternNet", {}),
+    "pattern_attribution": ("PatternAttribution", {}),
+    "grad_cam": ("GradCAM", {}),
+    "guided_grad_cam": ("GuidedGradCAM", {}),
+    "occlusion": ("Occlusion", {}),
+    "input": ("Input", {}),
+    "random": ("Random", {}),
 }
 
 
@@ -181,11 +166,14 @@ def explainer(name: str, model: keras.Model, **parameters: Any) -> Explainer:
     if name in presets.names():
         known, _ = presets.describe(name)
         options = {key: parameters.pop(key) for key in list(parameters) if key not in known}
+        from tf_lrp.analyzer import Analyzer
+
         return Analyzer(model, presets.preset(name, **parameters), **options)
     if name not in _METHODS:
         hint = did_you_mean(name, names(), cutoff=0.4)
         raise ValueError(f"There is no preset or method {name!r}.{hint} There are: {', '.join(names())}.")
-    return _METHODS[name](model, **parameters)
+    method, own = _METHODS[name]
+    return getattr(methods, method)(model, **own, **parameters)
 
 
 def markdown() -> str:

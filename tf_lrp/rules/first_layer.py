@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 from tf_lrp.rules.base import Rule, Term, as_numbers, as_stabilizer, nested_tuple
 from tf_lrp.rules.maps import identity, negative, ones, positive, square
@@ -81,6 +80,8 @@ class ZBox(Rule):
         object.__setattr__(self, "high", nested_tuple(high.tolist()))
 
     def terms(self, nonnegative):
+        import tensorflow as tf
+
         def above(bound, extreme):
             def less_bound(a):
                 if bound is None:
@@ -127,6 +128,8 @@ class Sign(Rule):
 
     def terms(self, nonnegative):
         def sign(a):
+            import tensorflow as tf
+
             one = tf.ones((), a.dtype)
             return tf.where(a >= tf.constant(self.mu, a.dtype), one, -one)
 

@@ -1,11 +1,12 @@
-"""Maps of activations, kernels and biases: plain functions, so that terms can be read and compared."""
+"""Maps of activations, kernels and biases: plain functions, so that terms can be read and compared.
+
+TensorFlow is imported where it computes: presets can be listed, read and written without it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import tensorflow as tf
 
 
 def identity(t):
@@ -13,18 +14,26 @@ def identity(t):
 
 
 def positive(t):
+    import tensorflow as tf
+
     return tf.nn.relu(t)
 
 
 def negative(t):
+    import tensorflow as tf
+
     return tf.minimum(t, 0)
 
 
 def square(t):
+    import tensorflow as tf
+
     return tf.square(t)
 
 
 def ones(t):
+    import tensorflow as tf
+
     return tf.ones_like(t)
 
 

@@ -7,7 +7,6 @@ import sys
 from dataclasses import dataclass
 
 import numpy as np
-import tensorflow as tf
 
 
 @dataclass(frozen=True)
@@ -58,6 +57,8 @@ class Stabilizer:
     def _moved(self, z):
         if not self.epsilon:
             return z
+        import tensorflow as tf
+
         epsilon = margin(self, z)
         if self.clip:
             return tf.where(z < 0, tf.minimum(z, -epsilon), tf.maximum(z, epsilon))
@@ -66,6 +67,8 @@ class Stabilizer:
 
 def margin(stabilizer, z, sign=1):
     """sign * epsilon of a stabilizer for a denominator z, as a tensor that broadcasts against it."""
+    import tensorflow as tf
+
     epsilon = tf.constant(sign * stabilizer.epsilon, z.dtype)  # tf.cast would round it to float32 on the way to float64
     if stabilizer.norm_scale:
         epsilon *= tf.sqrt(tf.reduce_mean(z**2, axis=list(range(1, z.shape.rank)), keepdims=True))
@@ -76,12 +79,16 @@ def divide_stable(stabilizer, relevance, stable):
     """relevance / stable, for a denominator that the stabilizer has moved away from zero already; 0 where it is still 0."""
     if never_zero(stabilizer, stable.dtype):
         return relevance / stable
+    import tensorflow as tf
+
     return tf.math.divide_no_nan(relevance, _floored(stabilizer, stable))
 
 
 def _floored(stabilizer, stable):
     if never_zero(stabilizer, stable.dtype):
         return stable
+    import tensorflow as tf
+
     return tf.where(tf.abs(stable) < floor(stable.dtype), tf.zeros((), stable.dtype), stable)
 
 

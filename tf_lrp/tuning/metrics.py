@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from tf_lrp.tuning.data import check
 
 #: "faithfulness" replaces a picture's 8 x 8 patches, 4 at a time: each step costs a forward pass of every picture.
 _PATCHES_PER_EDGE, _PATCHES_AT_ONCE = 8, 4
+#: The largest number of batches, and of bytes of their activations, for which the forward passes are kept for all presets.
+_SESSIONS, _SESSION_BYTES = 4, 2**30
 
 
 class Measurement(NamedTuple):
@@ -210,6 +213,7 @@ class Measurer:
         self.model, self.metrics, self.batch_size = model, metrics, batch_size
         self.data, self._pairs = check(data, model, masks=any(m.needs_masks for m in metrics))
         self._scorer = None
+        self._shared = {}  # options of the analyzer -> `_Shared`
 
     def __call__(self, preset, options):
         """Metric's name -> `Measurement`.
@@ -219,10 +223,16 @@ class Measurer:
         """
         # A preset explains only a few batches: compiling it with XLA would take more time than it saves.
         options = {"batch_size": self.batch_size, "verbose": False, "jit_compile": False, **options}
-        analyzer = Analyzer(self.model, preset, **options)
+        key = json.dumps(options, sort_keys=True, default=str)
+        if key not in self._shared:
+            self._shared[key] = _Shared(Analyzer(self.model, "z", **options), self._pairs, self.batch_size)
+        shared = self._shared[key]
         batched = [m for m in self.metrics if not m.takes_explainer]
+        # Where sessions explain all batches, and no metric asks for it, the preset needs no analyzer.
+        analyzer = None if shared.sessions and len(batched) == len(self.metrics) else shared.analyzer.with_preset(preset)
+        explain = shared.explained_by(preset) if shared.sessions else analyzer.with_output
         values = {m.name: [] for m in batched}
-        for batch in self._batches(analyzer) if batched else ():
+        for batch in self._batches(explain) if batched else ():
             for metric in batched:
                 values[metric.name].append(np.asarray(metric.function(batch), np.float64))
         measured = {}
@@ -242,13 +252,47 @@ class Measurer:
             self._scorer = Gradient(self.model).twin
         return self._scorer
 
-    def _batches(self, analyzer):
+    def _batches(self, explain):
         for start in range(0, len(self._pairs.x), self.batch_size):
             x, targets, masks = (None if a is None else a[start : start + self.batch_size] for a in self._pairs)
-            outputs, relevance = analyzer.with_output(x, targets)
+            outputs, relevance = explain(x, targets)
             # A vector of features has no channels.
             maps = relevance.sum(axis=-1) if relevance.ndim > 3 else relevance
             yield Explanations(self.scorer, x, targets, masks, np.take_along_axis(outputs, targets, axis=1), maps)
+
+
+class _Shared:
+    """What presets share: the opened model and, for few batches, their forward passes.
+
+    A session runs operation by operation. To trace a graph for a preset takes as long as some batches, so many batches are
+    explained by a traced graph for each preset.
+
+    Attributes:
+        analyzer: `Analyzer` with another preset.
+        sessions: a `Session` for each batch, or none.
+    """
+
+    def __init__(self, analyzer, pairs, batch_size):
+        self.analyzer, self.sessions = analyzer, []
+        starts = range(0, len(pairs.x), batch_size)
+        if len(starts) > _SESSIONS or analyzer.traced_at_once:
+            return
+        for start in starts:
+            rows = slice(start, start + batch_size)
+            self.sessions.append(analyzer.session(pairs.x[rows], pairs.targets[rows]))
+            if sum(s.nbytes for s in self.sessions) > _SESSION_BYTES:
+                self.sessions = []
+                return
+
+    def explained_by(self, preset):
+        """As `Analyzer.with_output`, for the batches in their order."""
+        sessions = iter(self.sessions)
+
+        def explain(x, targets):
+            session = next(sessions)
+            return session.output, session.analyze(preset)
+
+        return explain
 
 
 def _mean(values):

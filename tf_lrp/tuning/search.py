@@ -46,8 +46,9 @@ def tune(
     """Searches for the preset whose explanations do best on data.
 
     The references are measured first. The sampler (Optuna's tree-structured Parzen estimator) starts from those that lie in the
-    space. A trial measures one preset on all data; a trial that fails is recorded with its error. Every trial builds its own
-    analyzer, because rules are part of the compiled graph: this takes a few seconds for a deep network.
+    space. A trial measures one preset on all data; a trial that fails is recorded with its error. For up to four batches, and
+    activations of up to 1 GiB, all trials share the forward passes (`tf_lrp.explain.Session`). With more data each trial traces
+    its own graph, which takes a few seconds for a deep network.
 
     The winner was chosen on these data, so its value on them is too optimistic: measure it on others, see `Tuned.validate`.
 

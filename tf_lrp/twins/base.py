@@ -103,14 +103,14 @@ class Twin(keras.layers.Layer):
 
         Keras's own call, which takes longer than many kernels, is for symbolic tensors and for what is to be converted.
         """
-        if kwargs or not all(self._takes_as_it_is(x) for x in inputs):
+        if any(kwargs.values()) or not all(self._takes_as_it_is(x) for x in inputs):
             outputs = super().__call__(*inputs, **kwargs)
         elif tf.executing_eagerly():
             outputs = self.call(*inputs)
         else:
             with tf.name_scope(self.name):
                 outputs = self.call(*inputs)
-        given = {id(t) for t in inputs if tf.is_tensor(t)}
+        given = {id(t) for t in inputs if isinstance(t, tf.Tensor)}
         outputs = tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
         if any(isinstance(x, keras.KerasTensor) for x in inputs):
             self._shapes = self._shapes or (tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs)))
@@ -123,7 +123,7 @@ class Twin(keras.layers.Layer):
         return outputs
 
     def _takes_as_it_is(self, x):
-        return tf.is_tensor(x) and (x.dtype == self._dtype_of_numbers or not x.dtype.is_floating)
+        return isinstance(x, tf.Tensor) and (x.dtype == self._dtype_of_numbers or not x.dtype.is_floating)
 
     @classmethod
     def supports(cls, inputs):

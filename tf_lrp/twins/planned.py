@@ -46,14 +46,21 @@ class PlannedPropagation(Propagation):
         if self.affine.fan_in(self.kernel) <= self.plan.split_above:
             return plus(self.apply(identity, identity), self.bias)
         self._stored = tuple((_graph(), self.denominator(term)) for term in self.terms)
-        z = functools.reduce(operator.add, (z for _, z in self._stored))
+        z = _total(z for _, z in self._stored)
         return z if self.terms[0].bias is not None else plus(z, self.bias)
 
     # -- the steps of the formula -------------------------------------------------------------------------------------
 
     def propagate(self, relevance):
         with self._after(relevance), self._once():
-            return super().propagate(relevance)
+            if any(term.bias_factor for term in self.terms):
+                return super().propagate(relevance)
+            shares = {}  # map of the activations -> the shares of the inputs that are multiplied by it
+            for term, quotient, _ in self.quotients(relevance):
+                for f, g in term.numerators:
+                    shares.setdefault(f, []).append(self.transpose(g, quotient))
+            products = [self.multiply(f, map(_total, zip(*each, strict=True))) for f, each in shares.items()]
+            return [_total(of_input) for of_input in zip(*products, strict=True)]
 
     def quotients(self, relevance):
         for plan, z in zip(self.plans, self._denominators(), strict=True):
@@ -72,10 +79,13 @@ class PlannedPropagation(Propagation):
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def shares(self, f, g, quotient):
-        shares = self.transpose(g, quotient)
+        return self.multiply(f, self.transpose(g, quotient))
+
+    def multiply(self, f, shares):
+        """f(a_i) times the share of each input, where R_i rather than R_i / a_i is handed on: a list."""
         if f is ones:
-            return shares
-        emitted = self.plan.emit_ratio or [False] * len(shares)
+            return list(shares)
+        emitted = self.plan.emit_ratio or [False] * len(self.inputs)
         return [share if e else f(x) * share for x, share, e in zip(self.inputs, shares, emitted, strict=True)]
 
     def apply(self, f, g, one_sample=False):
@@ -139,7 +149,7 @@ class PlannedPropagation(Propagation):
             return plan.factor * self.z - previous[-1]
         if plan.denominator == "one_sample":
             products = [self.apply(f, g, one_sample=True) for f, g in term.parts]
-            return plus(functools.reduce(operator.add, products), self.bias_of(term))
+            return plus(_total(products), self.bias_of(term))
         return self.denominator(term)
 
     def _after(self, relevance):
@@ -180,6 +190,10 @@ def ratio(stabilizer, z, sign=0, exact=False, vanishing=False):
         return divide(stabilizer, z, z, sign, exact, vanishing)
     size = tf.abs(z)
     return size / (size + margin(stabilizer, z))
+
+
+def _total(tensors):
+    return functools.reduce(operator.add, tensors)
 
 
 def _graph():

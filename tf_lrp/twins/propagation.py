@@ -127,7 +127,11 @@ def evaluate(affine, inputs, dtype):
 
 def plus(z, bias):
     """z + bias, where there is a bias."""
-    return z if bias is None else z + bias
+    if bias is None:
+        return z
+    if bias.shape.rank == 1 and bias.shape == z.shape[-1:] and z.shape.rank > 1:
+        return tf.nn.bias_add(z, bias)  # which TensorFlow computes together with the convolution before it
+    return z + bias
 
 
 def _total(t):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tf_lrp.keras_compat.keras_classes import nearest_class
-from tf_lrp.twins.kinds import KINDS
+from tf_lrp.operations.kinds import KINDS
 
 _TWIN_OF_LAYER: dict[type, type] = {}
 

@@ -81,6 +81,7 @@ class EvaluationRun:
     progress: Callable[[int, int], None] = lambda done, skipped: None
     failed: dict[str, str] = field(default_factory=dict, init=False)
     definitions: dict[str, dict] = field(default_factory=dict, init=False)
+    _analyzer: Analyzer | None = field(default=None, init=False)
 
     @property
     def title(self):
@@ -127,9 +128,14 @@ class EvaluationRun:
         return explainers
 
     def _explainer(self, name, parse):
-        if name not in catalog.names():
-            return Analyzer(self.classifier.model, parse(name)[0], batch_size=self.batch_size, verbose=False)
-        explainer = catalog.explainer(name, self.classifier.model, batch_size=self.batch_size, verbose=False)
+        # Traced at once, so that an evaluation that is resumed computes the same bits as one that was not interrupted.
+        options = {"batch_size": self.batch_size, "verbose": False, "trace": "always"}
+        if name in presets.names() or name not in catalog.names():
+            preset = name if name in presets.names() else parse(name)[0]
+            if self._analyzer is None:
+                self._analyzer = Analyzer(self.classifier.model, preset, **options)
+            return self._analyzer.with_preset(preset)  # the network is opened once
+        explainer = catalog.explainer(name, self.classifier.model, **options)
         if getattr(explainer, "patterns", True) is None:
             explainer.fit(self.classifier.prepare(self.first_pictures()))
         return explainer

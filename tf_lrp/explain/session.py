@@ -1,0 +1,146 @@
+"""Many presets on the same samples: the forward pass is shared, and what a change does not concern is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+from keras import tree
+
+from tf_lrp.explain import neurons
+from tf_lrp.explain.inputs import ModelInput
+from tf_lrp.explain.neurons import NeuronSelection
+from tf_lrp.explain.stepwise import StepwisePass
+from tf_lrp.graph.build import working_type
+from tf_lrp.graph.categories import entries_of
+from tf_lrp.graph.rewrite import Rewritten, choose, twin_for
+from tf_lrp.presets import Preset, as_preset
+from tf_lrp.rules import Rule
+
+if TYPE_CHECKING:
+    from tf_lrp.analyzer import Analyzer
+
+
+class Session:
+    """Explains the same samples by one preset after the other.
+
+    The model is opened once and run once. For another preset only the layers whose rules changed, and those between them and
+    the inputs, are propagated again. The results are those of `tf_lrp.Analyzer`, up to rounding.
+
+    Everything runs operation by operation and no graph is traced; all activations of the samples stay in memory. So it is for
+    few samples and many presets; `Analyzer.with_preset` is for many samples. A session is used by one thread at a time. It
+    explains the weights at the time when it was made, and of those that have changed since, a mixture: make another.
+
+    Args:
+        analyzer: `tf_lrp.Analyzer`, whose preset is the first; its method ``session`` makes one.
+        rewritten: its `tf_lrp.graph.rewrite.Rewritten`.
+        x, neuron_selection, output: as for `Analyzer.analyze`; all samples are one batch.
+
+    Attributes:
+        output: the explained output, NumPy (N, ...).
+        preset: the `Preset` that explained last.
+
+    Raises:
+        ValueError, TypeError: as `Analyzer.analyze`.
+
+    Example:
+        >>> session = tf_lrp.Analyzer(model, "epsilon").session(picture)
+        >>> first = session.analyze()
+        >>> other = session.analyze("cmp_a2_flat")
+    """
+
+    def __init__(
+        self,
+        analyzer: Analyzer,
+        rewritten: Rewritten,
+        x: ModelInput,
+        neuron_selection: NeuronSelection | neurons.Selection = None,
+        *,
+        output: str | int | None = None,
+    ):
+        self._analyzer, self._graph, self._optimizations = analyzer, rewritten.graph, rewritten.optimizations
+        leaves, self._pack_inputs = analyzer.input_spec.flatten(x)
+        arrays = analyzer.input_spec.arrays(leaves)
+        analyzer.category_inputs.check(arrays)
+        position = analyzer.output_position(output)
+        explained = analyzer.twin.outputs[position]
+        self._selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
+        self._dtype = working_type(self._graph)
+        self._chosen, self._twins = rewritten.chosen, [step.twin for step in rewritten.steps]
+        self.preset = analyzer.preset
+        self._pass = StepwisePass(self._graph, [tf.constant(a) for a in arrays], position)
+        self._pass.forward(self._chosen, self._twins)
+        value = self._pass.values[id(self._pass.explained[0])]
+        self.output = value.numpy()
+        self._seeds = [self._seed(one)(value) for one in self._selection.each()]
+
+    def analyze(
+        self,
+        preset: str | Preset | Rule | None = None,
+        *,
+        layers: str | Sequence[str] | None = None,
+        dtype: str | None = None,
+    ) -> Any:
+        """Relevance of each input element, as `Analyzer.analyze` returns it.
+
+        Args:
+            preset: as for `Analyzer`; None stands for the preset that explained last.
+            layers, dtype: as for `Analyzer.analyze`.
+
+        Raises:
+            ValueError, UnsupportedLayerError: for a preset that does not fit the model; the session stays as it was.
+        """
+        layers = self._analyzer.checked_layers(layers)
+        if preset is not None:
+            self._change(as_preset(preset))
+        maps = [self._pass.backward(name, seed) for name, seed in enumerate(self._seeds)]
+        relevances = [self._relevances(of_target, layers) for of_target in maps]
+        if self._selection.count() is None:
+            (flat,) = relevances
+        else:
+            flat = [np.stack(of_targets, axis=1) for of_targets in zip(*relevances, strict=True)]
+        if dtype is not None:
+            flat = [tf.cast(r, dtype).numpy() for r in flat]
+        return self._analyzer.pack(flat, layers, self._pack_inputs)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the activations that it holds. Once it has explained, denominators take up to twice as many."""
+        return self._pass.nbytes
+
+    def _change(self, preset):
+        """Exchanges the twins whose rules, plans or inputs of relevance differ."""
+        facts = [c.facts for c in self._chosen]
+        chosen = choose(self._graph, facts, preset, self._optimizations)
+        # The twin of a recurrent layer holds the rules of its cell, which other parts of the preset choose.
+        kept = [
+            old.same_twin(new) and not (hasattr(twin, "rewritten") and preset != self.preset)
+            for old, new, twin in zip(self._chosen, chosen, self._twins, strict=True)
+        ]
+        twins = [
+            twin if keep else twin_for(new, preset, self._optimizations, self._dtype)
+            for keep, new, twin in zip(kept, chosen, self._twins, strict=True)
+        ]
+        self._pass.forward(chosen, twins)
+        self._chosen, self._twins, self.preset = chosen, twins, preset
+
+    def _relevances(self, of_tensors, layers):
+        """NumPy relevances of the inputs, and then of each use of the layers."""
+        entries = entries_of(self._graph)
+        inputs = [entries.get(id(t), t) for t in tree.flatten(self._graph.inputs)]
+        inner = [t for name in layers or () for t in self._graph.layer_outputs[name]]
+        return [self._relevance(t, of_tensors) for t in (*inputs, *inner)]
+
+    def _seed(self, selection):
+        values = None if selection.values is None else tf.constant(selection.values)
+        return neurons.InitialRelevance(selection.mode, values, self._analyzer.seed_with_one)
+
+    def _relevance(self, tensor, of_tensors):
+        if id(tensor) in of_tensors:
+            return of_tensors[id(tensor)].numpy()
+        if id(tensor) in self._pass.values:
+            return np.zeros(self._pass.values[id(tensor)].shape, self._dtype)
+        shape = [len(self.output) if n == 0 else d for n, d in enumerate(tensor.shape)]
+        return np.zeros(shape, self._dtype)
