@@ -103,10 +103,14 @@ def _add_all(node, *values):
 @replays("FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3")
 def _fused_batch_normalization(node, x, scale, offset, mean, variance):
     """With the moving statistics: (x - mean) scale / sqrt(variance + epsilon) + offset."""
-    if node.attr("is_training", True):
-        raise Unexplainable("it normalizes with statistics of the batch (is_training=True), as in training")
     axis = 1 if node.attr("data_format", "NHWC").startswith("NC") else len(x.shape) - 1
     epsilon = node.attr("epsilon", 1e-4)
+    if node.attr("is_training", True):
+        if x.shape[0] != 1 or not (_is_filled_with(node, scale, 1) and _is_filled_with(node, offset, 0)):
+            raise Unexplainable("it normalizes with statistics of the batch (is_training=True), as in training")
+        # So tf.keras computes a layer normalization: each position is a channel, of one sample.
+        axes = [a for a in range(1, len(x.shape)) if a != axis]
+        return (node.layer(GraphLayerNormalization(axes, epsilon), x), *[None] * 5)
     factor = Parameter(lambda: tf.math.rsqrt(tf.convert_to_tensor(variance) + epsilon) * tf.convert_to_tensor(scale))
     shift = Parameter(lambda: tf.convert_to_tensor(offset) - tf.convert_to_tensor(mean) * tf.convert_to_tensor(factor))
     y = node.layer(GraphBatchNormalization(factor, shift, axis), x)
@@ -116,6 +120,14 @@ def _fused_batch_normalization(node, x, scale, offset, mean, variance):
 def _found(*patterns):
     """The first result of these functions that is not None; None if there is none."""
     return lambda *args: next((result for pattern in patterns if (result := pattern(*args)) is not None), None)
+
+
+def _is_filled_with(node, value, number):
+    """Whether all entries of a tensor are this number."""
+    made = node.made(value, "Fill", "BroadcastTo")
+    if made is not None:
+        value = next(v for v in made.inputs if isinstance(v, np.ndarray) and v.dtype.kind == "f")
+    return isinstance(value, np.ndarray) and value.dtype.kind == "f" and bool(np.all(value == number))
 
 
 def _is_constant(value):

@@ -219,12 +219,12 @@ class Computation(Run):
     def _replayed(self, op, values):
         if op.type == "Const":
             return (op.attr("value"),)
-        of_shapes = op.type in ("Shape", "ShapeN", "Size", "BroadcastArgs")
-        if op.type in ON_ALL_VALUES and not (of_shapes and any(map(_has_unknown_shape, values))):
+        if op.type in ON_ALL_VALUES and not (op.type == "BroadcastArgs" and any(map(tf.is_tensor, values))):
             results = TABLE[op.type](Node(op, self), *values)
             return results if isinstance(results, tuple) else (results,)
+        if any(map(is_lengths, values)):
+            found = ON_LENGTHS[op.type](Node(op, self), *values) if op.type in ON_LENGTHS else None
+            if found is not None:
+                return found if isinstance(found, tuple) else (found,)
+            values = [tf.convert_to_tensor(as_tensor(value)) if is_lengths(value) else value for value in values]
         return tuple((run if any(map(tf.is_tensor, values)) else folded)(op, values))
-
-
-def _has_unknown_shape(value):
-    return tf.is_tensor(value) and not value.shape.is_fully_defined()

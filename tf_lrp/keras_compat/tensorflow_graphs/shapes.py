@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import keras
 import numpy as np
 from keras import ops
 
@@ -22,7 +21,7 @@ from tf_lrp.keras_compat.tensorflow_graphs.values import (
     number,
     shape_of,
 )
-from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphConv
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphConv, GraphDense
 
 
 def _known(value):
@@ -35,7 +34,7 @@ def _known(value):
 @replays("Shape", always=True)
 def _shape(node, x):
     dtype = node.attr("out_type")
-    if not is_tensor(x):
+    if isinstance(x, (np.ndarray, *LEARNED)):
         return np.asarray(np.shape(x) if isinstance(x, np.ndarray) else x.shape, "int32" if dtype is None else dtype.name)
     return shape_of(x.real if isinstance(x, Complex) else x)
 
@@ -61,7 +60,25 @@ def _product(array):
 
 @replays("Reshape")
 def _reshape(node, x, shape):
-    return ops.reshape(x, as_list(_known(shape)))
+    shape = as_list(_known(shape))
+    dense = _over_last_axis(node, x, shape)
+    return ops.reshape(x, shape) if dense is None else dense
+
+
+def _over_last_axis(node, x, shape):
+    """The dense layer that TensorFlow computes as a product of matrices between two reshapes; None if it is something else."""
+    made = node.weighted(x)
+    flat = None if made is None or not isinstance(made.layer, GraphDense) else node.made(made.inputs[0], "Reshape")
+    if flat is None or len(x.shape) != 2:
+        return None
+    inner = flat.inputs[0]
+    known = [n for n in shape if isinstance(n, int) and n != -1]
+    same = len(shape) == len(inner.shape) and inner.shape[-1] == made.layer.kernel.shape[0] and shape[-1] == x.shape[-1]
+    alike = all(
+        a is None or b == a for a, b in zip(inner.shape[:-1], shape[:-1], strict=False) if isinstance(b, int) and b != -1
+    )
+    # With a single unknown length, the number of entries says what it is.
+    return node.layer(made.layer, inner, made=made) if same and alike and len(known) >= len(shape) - 1 else None
 
 
 @replays("Transpose")
@@ -293,7 +310,7 @@ def _scalar(function):
     """An operation of two lengths or arrays of them, computed now where both are known."""
 
     def of_two(a, b):
-        if isinstance(a, keras.KerasTensor) or isinstance(b, keras.KerasTensor):
+        if not isinstance(a, (int, np.integer)) or not isinstance(b, (int, np.integer)):
             return function(a, b)
         return _SCALARS[function](int(a), int(b))
 

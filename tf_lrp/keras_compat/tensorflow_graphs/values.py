@@ -28,6 +28,10 @@ class Complex:
         return self.real.shape
 
 
+#: Lengths that are known when the graph runs.
+_UNKNOWN = (keras.KerasTensor, tf.Tensor)
+
+
 class TensorList(list):
     """The elements of a TensorArray."""
 
@@ -47,14 +51,18 @@ def is_learned(value):
 
 
 def shape_of(x):
-    """The lengths of the axes of a symbolic tensor, as an array."""
-    return lengths([SizeOf(axis)(x) if length is None else length for axis, length in enumerate(x.shape)])
+    """The lengths of the axes of a tensor, as an array."""
+
+    def unknown(axis):
+        return SizeOf(axis)(x) if isinstance(x, keras.KerasTensor) else tf.shape(x)[axis]
+
+    return lengths([unknown(axis) if length is None else length for axis, length in enumerate(x.shape)])
 
 
 def lengths(entries):
     """An array of the integers and symbolic lengths in a list; of a single one, an array without axes."""
     flat = entries if isinstance(entries, list) else [entries]
-    if not any(isinstance(entry, keras.KerasTensor) for entry in flat):
+    if not any(isinstance(entry, _UNKNOWN) for entry in flat):
         return np.asarray(entries, "int32")
     array = np.empty(len(flat), object)
     for n, entry in enumerate(flat):
@@ -64,8 +72,8 @@ def lengths(entries):
 
 def as_list(value):
     """Lengths or axes as a list of ints and symbolic lengths, a single one as a list of one."""
-    entries = [value] if isinstance(value, keras.KerasTensor) else np.ravel(value)
-    return [entry if isinstance(entry, keras.KerasTensor) else int(entry) for entry in entries]
+    entries = [value] if isinstance(value, _UNKNOWN) else np.ravel(value)
+    return [entry if isinstance(entry, _UNKNOWN) else int(entry) for entry in entries]
 
 
 def as_tensor(value, dtype="int32"):
