@@ -188,6 +188,7 @@ class Run:
         results = results if isinstance(results, tuple) else (results,)
         for n, result in enumerate(results):
             if isinstance(result, keras.KerasTensor) and not any(result is value for value in values):
+                result._sparse = False  # Keras takes products with numbers for sparse
                 known = self.made.get(id(result), Made(node, tuple(values), 0, None, result))
                 self.made[id(result)] = replace(known, uses=self.uses.get((id(op), n), 0))
         return results
