@@ -514,15 +514,18 @@ def _line(error):
 # -- the page -----------------------------------------------------------------------------------------------------------
 
 TABLES = {"keras.ops": (FUNCTIONS, model_of_function), "keras.layers": (LAYERS, model_of_layer)}
+#: The section that tensorflow_operations.py writes.
+TENSORFLOW = "TensorFlow operations"
 _AROUND = ("Flatten", "Dense")
 
 
 def kept_sections(page):
-    """The sections of this script in a page, which other parts of the page are written around."""
-    return "".join(f"\n## {title}\n{_section(page, title)}" for title in TABLES if f"## {title}\n" in page)
+    """The sections on functions and operations in a page, which other parts of the page are written around."""
+    titles = [title for title in (*TABLES, TENSORFLOW) if f"## {title}\n" in page]
+    return "".join(f"\n## {title}\n{section_of(page, title)}" for title in titles)
 
 
-def _section(page, title):
+def section_of(page, title):
     return page.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0].rstrip() + "\n"
 
 
@@ -587,7 +590,7 @@ def main():
                 print(name, results[name], flush=True)
         text = section(title, results, command)
         heading = f"## {title}\n"
-        page = page.replace(_section(page, title), text) if heading in page else f"{page.rstrip()}\n\n{heading}{text}"
+        page = page.replace(section_of(page, title), text) if heading in page else f"{page.rstrip()}\n\n{heading}{text}"
     if arguments.out:
         arguments.out.write_text(page.rstrip() + "\n", encoding="utf-8")
 

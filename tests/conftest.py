@@ -31,10 +31,10 @@ def shared_golden() -> Path:
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_call(item):
     """Runs a test as the nearest of its marks ``eager`` and ``compiled`` says, see `eagerly`."""
-    nearest = next((mark.name for mark in item.iter_markers() if mark.name in ("eager", "compiled")), "compiled")
-    if nearest == "compiled":
+    nearest = next((mark.name for mark in item.iter_markers() if mark.name in ("eager", "compiled")), None)
+    if nearest is None:
         return (yield)
-    from eagerly import eagerly  # loaded when needed: it takes TensorFlow with it
+    import eagerly  # loaded when needed: it takes TensorFlow with it
 
-    with eagerly():
+    with eagerly.eagerly() if nearest == "eager" else eagerly.traced_at_once():
         return (yield)

@@ -10,6 +10,7 @@ _MODULES = {
     "Analyzer": "analyzer",
     "NotAnalyzeableModelException": "innvestigate",
     "create_analyzer": "innvestigate",
+    "load": "files.saved_models",
     "model_wo_output_activation": "innvestigate",
     "model_wo_softmax": "innvestigate",
     "Preset": "presets",
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from tf_lrp.analyzer import Analyzer as Analyzer
     from tf_lrp.errors import UnsupportedLayerError as UnsupportedLayerError
     from tf_lrp.files.preset_json import register_rule as register_rule
+    from tf_lrp.files.saved_models import load as load
     from tf_lrp.integrations.innvestigate import NotAnalyzeableModelException as NotAnalyzeableModelException
     from tf_lrp.integrations.innvestigate import create_analyzer as create_analyzer
     from tf_lrp.integrations.innvestigate import model_wo_output_activation as model_wo_output_activation

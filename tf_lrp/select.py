@@ -67,12 +67,18 @@ class Name(Selector):
         if not isinstance(self.pattern, str):
             raise TypeError(f"select.name needs a layer, its name or a pattern, got {self.pattern!r}.")
 
+    @property
+    def _dotted(self):
+        """The pattern as the library writes paths: TensorFlow's name scopes "block/conv" are "block.conv"."""
+        return self.pattern.replace("/", ".")
+
     def matches(self, facts):
         names = (*facts.layers, facts.name, facts.path)
-        return self.pattern in names or any(fnmatchcase(name, self.pattern) for name in names)
+        return self.addresses(facts) or self._dotted in names or any(fnmatchcase(name, self._dotted) for name in names)
 
     def addresses(self, facts):
-        return self.pattern in (*facts.layers[-1:], facts.name, facts.path)
+        exact = self._dotted in (*facts.layers[-1:], facts.name, facts.path)
+        return exact or facts.path.endswith(f".{self._dotted}")  # a path of scopes inside a layer
 
     def __str__(self):
         return f"name({self.pattern!r})"

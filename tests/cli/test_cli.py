@@ -393,6 +393,25 @@ def test_wrong_options(tmp_path, small_file, options, words):
         assert word in message
 
 
+def test_the_folder_of_a_saved_model(tmp_path, small, names_file):
+    small.export(tmp_path / "saved", verbose=False)
+    (tmp_path / "saved" / "assets").mkdir(exist_ok=True)
+    (tmp_path / "saved" / "assets" / "labels.txt").write_text("fox\ncrane\ncat\nowl\nelk\n", encoding="utf-8")
+    path = picture(tmp_path / "a.png")
+    x = seen(path)
+    winner = int(np.argmax(small(x)[0]))
+    for names, options in (
+        (["fox", "crane", "cat", "owl", "elk"], ()),
+        (["red_fox"], ("--classes", names_file, "--target", 0)),
+    ):
+        succeed("explain", path, "--model", tmp_path / "saved", "--preset", "cmp_a1", "--out", tmp_path / "out", *options)
+        chosen = 0 if options else winner
+        relevance = np.load(tmp_path / "out" / f"a.{names[chosen]}.cmp_a1.npy")
+        np.testing.assert_allclose(relevance, tf_lrp.Analyzer(small, "cmp_a1").analyze(x, chosen)[0], rtol=1e-4, atol=1e-6)
+    assert "brings its own" in fail(2, "explain", path, "--model", tmp_path / "saved", "--weights", "random", "--out", tmp_path)
+    assert "no SavedModel" in fail(2, "explain", path, "--model", tmp_path / "out", "--out", tmp_path / "b")
+
+
 def test_wrong_models(tmp_path):
     path = picture(tmp_path / "a.png")
     (tmp_path / "text.keras").write_text("no model")

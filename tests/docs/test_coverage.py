@@ -25,6 +25,13 @@ def test_every_name_of_keras_has_an_example_and_a_line_on_the_page(examples):
         assert not [name for name in own if f"`{name}`" not in page]
 
 
+def test_every_operation_of_tensorflow_that_is_opened_is_on_the_page(examples):
+    import tensorflow_operations
+
+    page = (ROOT / "docs" / "coverage.md").read_text(encoding="utf-8")
+    assert examples.section_of(page, examples.TENSORFLOW).strip() == tensorflow_operations.section().strip()
+
+
 def _is_first_name(name):
     """Whether it is no other name of a layer (AvgPool1D, Convolution2D)."""
     import keras

@@ -12,6 +12,7 @@ from locations import ROOT
 import tf_lrp
 from tf_lrp import twins
 from tf_lrp.export import registry
+from tf_lrp.keras_compat.tensorflow_graphs import TABLE
 
 DOCS = ROOT / "docs"
 
@@ -30,9 +31,10 @@ def run(page, count):
 def extending(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("extending"))
-        found = run("extending.md", 9)
+        found = run("extending.md", 10)
         yield found | {"exported": found["exported"].resolve()}
         registry.FORMATS.pop("graph_def")
+        TABLE.pop("Xlog1py")
 
 
 def test_the_custom_layer_has_its_twin(extending):
@@ -82,6 +84,13 @@ def test_layers_with_weights(extending):
     np.testing.assert_allclose(twin(x), model(x), rtol=1e-5)
     sums = extending["of_tables"].sum(axis=1)
     np.testing.assert_allclose(sums, np.max(model(x), axis=1), rtol=1e-3)  # the layers start without biases
+
+
+def test_the_operation_of_tensorflow(extending):
+    model, x = extending["logarithms"], np.random.default_rng(0).normal(size=(2, 8)).astype("float32")
+    analyzer = tf_lrp.Analyzer(model, "z")
+    assert {row[1] for row in analyzer.rules()} == {"Multiply", "Log1p"}
+    np.testing.assert_allclose(analyzer.twin(x), model(x), rtol=1e-5)
 
 
 def test_the_rule_of_one_layer(extending):

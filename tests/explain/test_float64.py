@@ -8,6 +8,8 @@ from keras import layers, ops
 
 import tf_lrp
 
+pytestmark = pytest.mark.compiled
+
 SHAPE = (5, 6, 4)
 F64 = {"dtype": "float64"}
 

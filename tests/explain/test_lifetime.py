@@ -16,6 +16,8 @@ import tf_lrp
 from tf_lrp.keras_compat.tensorflow_internals import gradient_registry
 from tf_lrp.methods import catalog
 
+pytestmark = pytest.mark.compiled
+
 
 @pytest.fixture(scope="module")
 def model():

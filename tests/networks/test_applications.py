@@ -1,15 +1,11 @@
 """Networks of keras.applications at small sizes, random weights: values kept, relevance accounted for, nothing undefined."""
 
-import importlib.util
-
 import keras
 import numpy as np
 import pytest
-from locations import ROOT
 
 import tf_lrp
 
-SCRIPT = ROOT / "benchmarks" / "coverage.py"
 #: Explained eagerly but for two of them: to trace a network takes longer than ten eager passes.
 pytestmark = pytest.mark.eager
 
@@ -25,15 +21,6 @@ NETWORKS = [
     pytest.param("InceptionResNetV2", 96, marks=pytest.mark.slow),
     pytest.param("NASNetMobile", 64, marks=pytest.mark.slow),
 ]
-
-
-@pytest.fixture(scope="module")
-def coverage():
-    """The script that makes the table of all networks, with its weights, statistics and inputs."""
-    spec = importlib.util.spec_from_file_location("coverage_script", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.mark.parametrize(("name", "size"), NETWORKS)

@@ -13,6 +13,8 @@ from keras import layers
 import tf_lrp
 from tf_lrp.rules import AlphaBeta
 
+pytestmark = pytest.mark.compiled
+
 LAYERS = {
     "dilated": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": (2, 1)}),
     "dilated, same": (layers.Conv2D, (7, 6, 4), {"filters": 4, "kernel_size": 3, "dilation_rate": 2, "padding": "same"}),

@@ -15,6 +15,8 @@ from small_models import convnet, pictures, randomize
 import tf_lrp
 from tf_lrp.explain.passes import PassKind, pass_function
 
+pytestmark = pytest.mark.compiled
+
 PRESETS = [name for name in tf_lrp.presets.names() if name not in ("attnlrp", "cp_lrp")]
 
 

@@ -12,6 +12,8 @@ import tf_lrp
 from tf_lrp import conservation, select
 from tf_lrp.rules import Epsilon, ZBox
 
+pytestmark = pytest.mark.compiled
+
 
 def first_layers(dtype="float32"):
     """A layer of each kind that may come first."""

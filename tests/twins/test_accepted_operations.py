@@ -20,6 +20,8 @@ from tf_lrp.twins import Twin
 from tf_lrp.twins.registry import _TWIN_OF_LAYER
 from tf_lrp.twins.structural import PlacingTwin
 
+pytestmark = pytest.mark.compiled
+
 #: Registered, but Keras 3.15 itself cannot build a model with them: it infers the wrong shapes or mixes up the arguments.
 _BROKEN_IN_KERAS = {"ConvTranspose", "AdaptiveAveragePool", "AdaptiveMaxPool"}
 _BASE_CLASSES = {"ConvLSTM"}
@@ -79,7 +81,7 @@ def test_every_operation_is_explained(names, traced):
     keras.utils.set_random_seed(0)
     model = _model(names)
     drawn = [SAMPLES[name].inputs(seed) for seed, name in enumerate(names)]
-    analyzer = tf_lrp.Analyzer(model, "z", jit_compile=False)
+    analyzer = tf_lrp.Analyzer(model, "z", jit_compile=False, trace="always")
     for sign in (1, -1):
         of_sample = [[sign * v for v in x] if SAMPLES[n].kind == "any" else x for n, x in zip(names, drawn, strict=True)]
         x = list(itertools.chain(*of_sample))

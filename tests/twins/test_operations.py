@@ -565,12 +565,15 @@ def test_picture_layers_at_inference(layer):
 
 class Raw(layers.Layer):
     def call(self, x):
-        return tf.nn.relu(tf.matmul(x, tf.ones((6, 4))))
+        return tf.math.lgamma(tf.matmul(x, tf.ones((6, 4))))
 
 
 class Lengths(layers.Layer):
     def call(self, x):
-        return x * float(len(x[0].shape)) if isinstance(x, tf.Tensor) else x * len(x)
+        return x * len(x)
+
+    def compute_output_shape(self, shape):
+        return shape
 
 
 def refusal(layer, shape=(6,)):
@@ -580,14 +583,13 @@ def refusal(layer, shape=(6,)):
     return str(caught.value)
 
 
-@pytest.mark.compiled  # so that the line of a layer's call is in the traceback
 def test_messages_name_what_failed_and_offer_what_is_open():
     raw = refusal(Raw())
-    assert "tf.* functions" in raw and "return tf.nn.relu(tf.matmul(x" in raw and "Pass()" not in raw
+    assert "there is no rule: Lgamma at Lgamma" in raw and "Pass()" not in raw
     python = refusal(Lengths())
-    assert "tf.*" not in python and "has no len()" in python and "x * len(x)" in python and "Pass()" in python
+    assert "len is not well defined" in python and "x * len(x)" in python and "Pass()" in python
     unknown = refusal(Of(lambda x: ops.map(lambda row: 2 * row, x)))
-    assert "tf.*" not in unknown and "whose length is unknown" in unknown
+    assert "whose length is unknown" in unknown
     inside = refusal(layers.STFTSpectrogram(mode="angle", frame_length=8, frame_step=4, fft_length=8), (32, 1))
     assert "Arctan2" in inside and "write the layer's call" not in inside and "Pass()" not in inside
     users = refusal(Of(lambda x: ops.det(ops.reshape(x, (-1, 1, 2, 3))[..., :2])))

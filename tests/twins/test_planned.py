@@ -10,6 +10,8 @@ from tf_lrp import Stabilizer
 from tf_lrp.rules.stabilizer import floor
 from tf_lrp.twins.planned import divide, ratio
 
+pytestmark = pytest.mark.compiled
+
 STABILIZERS = [Stabilizer(), Stabilizer(0.1), Stabilizer(0.1, clip=True), Stabilizer(0.1, norm_scale=True), Stabilizer(1e-30)]
 values = st.lists(st.sampled_from([0.0, -0.0, 1e-25, -1e-25, 0.1, -0.1, 3.0, -2.0, 1e30]), min_size=1, max_size=6)
 

@@ -11,6 +11,8 @@ import tf_lrp
 from tf_lrp import select
 from tf_lrp.rules import Epsilon, Flat, WinnerTakesAll
 
+pytestmark = pytest.mark.compiled
+
 
 def explain(layer, x, start, rule=None):
     inputs = keras.Input(x.shape[1:], dtype=x.dtype.name)

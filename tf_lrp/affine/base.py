@@ -8,11 +8,11 @@ import operator
 from dataclasses import dataclass
 
 import keras
-import numpy as np
 import tensorflow as tf
 from keras import tree
 
 from tf_lrp.keras_compat.keras_classes import nearest_class
+from tf_lrp.keras_compat.parameters import ARRAYS
 from tf_lrp.rules import Rule
 
 #: The number of samples for which the size of a layer's output is compared with that of its kernel.
@@ -53,7 +53,7 @@ class Affine:
 
     @property
     def layers(self):
-        return (self.layer,)
+        return (self.layer,) if isinstance(self.layer, keras.layers.Layer) else ()
 
     @property
     def activation(self):
@@ -247,8 +247,7 @@ class Call:
     @property
     def arrays(self):
         """Operands that have values: variables, tensors, arrays."""
-        leaves = tree.flatten((self.args, self.kwargs))
-        return [leaf for leaf in leaves if isinstance(leaf, np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable)]
+        return [leaf for leaf in tree.flatten((self.args, self.kwargs)) if isinstance(leaf, ARRAYS)]
 
 
 def describe(operation, args, kwargs):

@@ -25,10 +25,6 @@ class Contraction(Affine):
         self.call = call
         (self.weights,) = call.arrays
 
-    @property
-    def layers(self):
-        return ()
-
     def kernel(self, dtype):
         return tf.cast(tf.convert_to_tensor(self.weights), dtype)
 

@@ -7,6 +7,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tf_lrp.affine.base import Weighted, affine_for, shape_of
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphConv, GraphConvTranspose, GraphDepthwiseConv
 
 
 class Convolution(Weighted):
@@ -60,7 +61,7 @@ def _transposed_product(kernel, quotient):
     return tf.reshape(rows, [-1 if size[0] is None else size[0], *size[1:], inputs])
 
 
-@affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D)
+@affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D, GraphConv)
 class Conv(Convolution):
     """z = x * W + b, kernel (*size, inputs / groups, outputs)."""
 
@@ -132,7 +133,7 @@ class Conv(Convolution):
         return kernel * tf.transpose(tf.repeat(of_group, kernel.shape[-1] // groups, axis=0))
 
 
-@affine_for(layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+@affine_for(layers.DepthwiseConv1D, layers.DepthwiseConv2D, GraphDepthwiseConv)
 class DepthwiseConv(Convolution):
     """One convolution for each channel: kernel (*size, inputs, depth multiplier), outputs ordered by input channel."""
 
@@ -241,7 +242,7 @@ def transposed_convolution(x, kernel, layer):
     return ops.conv(x, flipped, 1, "valid", data_format=layer.data_format, dilation_rate=dilations)
 
 
-@affine_for(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
+@affine_for(layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose, GraphConvTranspose)
 class ConvTranspose(Convolution):
     """A transposed convolution: kernel (*size, outputs, inputs)."""
 

@@ -8,9 +8,10 @@ from keras import ops
 
 from tf_lrp.affine.base import Affine, Weighted, affine_for
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphDense, GraphEinsumDense
 
 
-@affine_for(keras.layers.Dense)
+@affine_for(keras.layers.Dense, GraphDense)
 class Dense(Weighted):
     """z = x W + b over the last axis; kernel (inputs, outputs)."""
 
@@ -35,7 +36,7 @@ class Dense(Weighted):
         return kernel * scale[:, tf.newaxis]
 
 
-@affine_for(keras.layers.EinsumDense)
+@affine_for(keras.layers.EinsumDense, GraphEinsumDense)
 class EinsumDense(Affine):
     """z = einsum(equation, x, W) + b; the bias has axes of size 1 where the equation gives it none."""
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras import layers, ops
 
 from tf_lrp.affine.base import Affine, affine_for
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphBatchNormalization
 from tf_lrp.rules import Pass, ZRule
 
 #: Where scales and shifts of channels are kept; None: they are computed anew each time.
@@ -83,6 +84,14 @@ class BatchNormalization(ScaleShift):
         shape = [1] * self.rank
         shape[self.axis] = -1
         return [tf.reshape(v, shape) for v in self.channel_scale_and_shift(dtype)]
+
+
+@affine_for(GraphBatchNormalization)
+class ChannelScaleShift(BatchNormalization):
+    """A batch normalization that a graph has as one scale and one shift for each channel."""
+
+    def _channel_scale_and_shift(self, dtype):
+        return tf.cast(self.layer.scale, dtype), tf.cast(self.layer.shift, dtype)
 
 
 @affine_for(layers.Normalization)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import functools
 import operator
 
-import keras
 import tensorflow as tf
 from keras import layers
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.parameters import LEARNED
 from tf_lrp.rules import ZRule
 
 
@@ -22,7 +22,7 @@ def align(inputs):
 
 def _learned(call):
     """Operands that were learned, such as embeddings of positions: variables, and tensors computed from them."""
-    return [a for a in call.arrays if isinstance(a, keras.Variable | tf.Variable) or (tf.is_tensor(a) and a.shape.rank > 1)]
+    return [a for a in call.arrays if isinstance(a, LEARNED) or (tf.is_tensor(a) and a.shape.rank > 1)]
 
 
 class WeightedSum(Affine):

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphLayerNormalization
 from tf_lrp.rules import ZRule
 
 
@@ -24,7 +25,7 @@ class SampleNormalization(Affine):
         return tf.math.rsqrt(tf.math.reduce_variance(x, self._axes(x), keepdims=True) + self.layer.epsilon)
 
 
-@affine_for(keras.layers.LayerNormalization)
+@affine_for(keras.layers.LayerNormalization, GraphLayerNormalization)
 class LayerNormalization(SampleNormalization):
     """Over the last axes: mean and deviation of each position's features."""
 
@@ -66,10 +67,6 @@ class LayerNormalizationFunction(LayerNormalization):
         arguments = dict(zip(("x", "gamma", "beta"), call.args, strict=False)) | call.kwargs
         self.layer = _Parameters(operation, arguments.get("gamma"), arguments.get("beta"))
         self.operation = operation
-
-    @property
-    def layers(self):
-        return ()
 
     def output_spec(self, *args, **kwargs):
         return self.operation.compute_output_spec(*args, **kwargs)

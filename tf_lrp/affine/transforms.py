@@ -61,10 +61,6 @@ class Transform(Affine):
         linear = self.linear_arguments(operation, call)
         self.types = [None if any(t is x for x in linear) else t.dtype for t in call.inputs]
 
-    @property
-    def layers(self):
-        return ()
-
     def check(self, rule):
         by_contribution = type(rule).terms is Rule.terms or all(
             term.parts == ((identity, identity),) and not term.bias_factor for term in rule.terms(nonnegative=False)
@@ -164,10 +160,6 @@ class BatchNormalizationFunction(BatchNormalization):
         super().__init__(operation, call)
         self.operation = operation
         self.layer = _Statistics(operation, inspect.signature(operation.call).bind(*call.args, **call.kwargs).arguments)
-
-    @property
-    def layers(self):
-        return ()
 
     @property
     def activation(self):

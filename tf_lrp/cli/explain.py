@@ -44,9 +44,9 @@ def explain(
         typer.Option(
             "--model",
             "-m",
-            metavar="NAME|FILE",
-            help="A network of the zoo (shapes, squeezenet, VGG16 ...) or a saved Keras model, FILE.keras, which gets "
-            "pictures of its own size (224 x 224 if it takes any; see --size).",
+            metavar="NAME|FILE|FOLDER",
+            help="A network of the zoo (shapes, squeezenet, VGG16 ...), a saved Keras model, FILE.keras, or the FOLDER of a "
+            "SavedModel; the latter two get pictures of its own size (224 x 224 if it takes any; see --size).",
             show_default=False,
         ),
     ],
@@ -99,8 +99,8 @@ def explain(
         str | None,
         typer.Option(
             metavar="HOW",
-            help="How FILE.keras wants its pixels: none, as they are in 0..255 (the default); 0..1; -1..1; caffe, BGR minus "
-            "the ImageNet mean; torch, 0..1 normalized by ImageNet's mean and deviation.",
+            help="How a model from a file wants its pixels: none, as they are in 0..255 (the default); 0..1; -1..1; caffe, "
+            "BGR minus the ImageNet mean; torch, 0..1 normalized by ImageNet's mean and deviation.",
             show_default=False,
         ),
     ] = None,

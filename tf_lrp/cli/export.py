@@ -17,7 +17,11 @@ from tf_lrp.export import FORMATS
 def export(
     model: Annotated[
         str,
-        typer.Argument(metavar="MODEL", help="A network of the zoo or a saved Keras model, FILE.keras.", show_default=False),
+        typer.Argument(
+            metavar="MODEL",
+            help="A network of the zoo, a saved Keras model, FILE.keras, or the FOLDER of a SavedModel.",
+            show_default=False,
+        ),
     ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The folder or file to write.", show_default=False)],
     format: Annotated[

@@ -12,8 +12,8 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        metavar="NAME|FILE",
-        help="A network of the zoo, or a saved Keras model, FILE.keras.",
+        metavar="NAME|FILE|FOLDER",
+        help="A network of the zoo, a saved Keras model, FILE.keras, or the FOLDER of a SavedModel.",
         show_default=False,
     ),
 ]
@@ -43,7 +43,9 @@ ClassNames = Annotated[
 ]
 Preprocess = Annotated[
     str | None,
-    typer.Option(metavar="HOW", help="How FILE.keras wants its pixels: none, 0..1, -1..1, caffe, torch.", show_default=False),
+    typer.Option(
+        metavar="HOW", help="How a model from a file wants its pixels: none, 0..1, -1..1, caffe, torch.", show_default=False
+    ),
 ]
 Size = Annotated[
     int | None,

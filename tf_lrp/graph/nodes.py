@@ -7,11 +7,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import keras
-import numpy as np
-import tensorflow as tf
 from keras import tree
 
 from tf_lrp.affine import Affine
+from tf_lrp.keras_compat.parameters import ARRAYS
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,8 +165,7 @@ def pruned(graph):
 
 def constants_in(structure):
     """The numbers, arrays and variables in a nested structure. (Among the numbers may be axes and lengths.)"""
-    kinds = int | float | np.ndarray | np.generic | tf.Tensor | tf.Variable | keras.Variable
-    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, kinds) and not isinstance(leaf, bool)]
+    return [leaf for leaf in tree.flatten(structure) if isinstance(leaf, (int, float, *ARRAYS)) and not isinstance(leaf, bool)]
 
 
 def tensors_in(structure):

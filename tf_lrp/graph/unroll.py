@@ -16,8 +16,11 @@ from tf_lrp.affine import describe
 from tf_lrp.errors import UnsupportedLayerError
 from tf_lrp.graph.nodes import Graph, Node, placeholder, pruned, tensors_in, without_idle_placeholders
 from tf_lrp.keras_compat import models, preprocessing, tracing
+from tf_lrp.keras_compat.keras_backend import noting_values
 from tf_lrp.keras_compat.openers import opener_of
+from tf_lrp.keras_compat.scopes import named, names_here
 from tf_lrp.keras_compat.side_effects import Unexplainable, left_out
+from tf_lrp.keras_compat.tensorflow_graphs import open_by_graph
 from tf_lrp.operations.routing_table import routing_of
 from tf_lrp.twins import twin_class_of
 from tf_lrp.twins.categories import CATEGORY_LAYERS
@@ -143,7 +146,7 @@ class _CannotOpen(Exception):
 def _trace(layer, args, inputs, flat=False):
     """The graph of a layer that is called on symbolic ``args``; with ``flat``, its outputs are a flat list."""
     tracer = _Tracer()
-    with tracing.tracing(layer, tracer.call) as known, left_out(inputs):
+    with tracing.tracing(layer, tracer.call) as known, left_out(inputs), noting_values(tracer.note_value):
         tracer.own_operations = known
         outputs = tracer.open(layer, args, {})
     if not all(isinstance(leaf, keras.KerasTensor) for leaf in tree.flatten(outputs)):
@@ -171,16 +174,20 @@ class _Tracer:
         self.nodes, self.opened = [], []
         self.path = []  # names of the layers whose call is running
         self.running = []  # these layers and operations
+        self.took_values = False  # whether the running call took the value of a variable, which can change later
         self.same = {}  # id of the output of a conversion without effect -> (the output, its input)
 
     def call(self, infer, operation, args, kwargs):
         """The outputs of an operation on symbolic arguments."""
         # Inference is explained, also if a layer was called with training=True.
         kwargs = {name: value for name, value in kwargs.items() if name != "training"}
-        self.path.append(self._name_of(operation))
+        depth = len(self.path)
+        self.path.extend(names_here() or (self._name_of(operation),))
         self.running.append(operation)
         problem = ""
-        try:
+        with contextlib.ExitStack() as leaving:
+            leaving.enter_context(named(None))
+            leaving.callback(self._leave, depth)
             if not _is_primitive(operation, args, kwargs):
                 before = len(self.nodes)
                 try:
@@ -198,9 +205,10 @@ class _Tracer:
                 problem = preprocessing.why_without_categories(operation, tensors_in((args, kwargs)))
             self._record(operation, args, kwargs, tree.flatten(outputs), problem)
             return outputs
-        finally:
-            self.path.pop()
-            self.running.pop()
+
+    def _leave(self, depth):
+        del self.path[depth:]
+        self.running.pop()
 
     def _record(self, operation, args, kwargs, outputs, problem):
         args, kwargs = tree.map_structure(self.resolve, (args, kwargs))
@@ -235,19 +243,43 @@ class _Tracer:
         self.nodes.append(placeholder(self.path, f"{self.path[-1]}_output", returned, own))
         return tree.map_structure(lambda t: own if t is first else t, outputs)
 
+    def note_value(self):
+        self.took_values = True
+
     def open(self, operation, args, kwargs):
-        """Runs an operation's ``call`` on symbolic tensors.
+        """Runs an operation's ``call`` on symbolic tensors; by way of its graph, where it uses functions of TensorFlow.
+
+        A call that takes the value of a variable (``tf.exp(self.w)``) is also opened by its graph, which reads the variable
+        anew each time.
 
         Raises:
             _CannotOpen: if that does not work.
         """
         if models.takes(operation, "training") and models.functional_of(operation) is None:
             kwargs = {**kwargs, "training": False}
-        opener = opener_of(operation)
+        opener, outer = opener_of(operation), self.took_values
+        by_graph = opener is None and (isinstance(operation, keras.layers.Lambda) or not is_of_keras(operation))
+        before, opened, self.took_values = len(self.nodes), len(self.opened), False
+        failed, outputs = None, None
         try:
-            return operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
+            outputs = operation.call(*args, **kwargs) if opener is None else opener(operation, *args, **kwargs)
         except Exception as error:  # whatever a user's code may raise when it meets a symbolic tensor
-            raise _CannotOpen(_reason(error)) from error
+            failed = error
+        took_values, self.took_values = self.took_values, outer
+        if by_graph and (took_values if failed is None else not isinstance(failed, Unexplainable)):
+            found = self.nodes[before:], self.opened[opened:]
+            del self.nodes[before:], self.opened[opened:]
+            try:
+                return open_by_graph(operation, args, kwargs)
+            except Exception as error:  # its graph has no rule, or cannot be traced either
+                del self.nodes[before:], self.opened[opened:]
+                self.nodes += found[0]
+                self.opened += found[1]
+                if failed is not None and (isinstance(error, Unexplainable) or "KerasTensor" in str(failed)):
+                    failed = error
+        if failed is not None:
+            raise _CannotOpen(_reason(failed)) from failed
+        return outputs
 
     def resolve(self, value):
         """The tensor of the graph that has the value of a symbolic tensor; other objects are returned unchanged."""
@@ -299,11 +331,6 @@ def _reason(error):
     if users:
         frame = frames[users[-1]]
         place = f", in `{(frame.line or '').strip()[:120]}` ({Path(frame.filename).name}:{frame.lineno})"
-    if "KerasTensor" in message and users and packages[users[-1] + 1 :][:1] == ["tensorflow"]:
-        return (
-            f"its call passes a symbolic tensor to a function that is no Keras operation{place}; write it with keras.ops "
-            "instead of tf.* functions"
-        )
     if "KerasTensor cannot be used as input" in message:
         return f"a function of Keras that it calls does not take symbolic tensors{place}"
     return f"{type(error).__name__}: {message[:300]}{place}"

@@ -101,6 +101,8 @@ def _symbolic_noise(tensor):
     backend = RANDOM_FUNCTIONS.backend
 
     def drawn(function, *args, **kwargs):
+        if not tf.executing_eagerly():  # in a graph of TensorFlow, which has operations for it
+            return function(*args, **kwargs)
         return Noise(function).symbolic_call(SizeOf(0)(tensor) if tensor.shape else tensor, *args, **kwargs)
 
     def shifted(name, low, high):

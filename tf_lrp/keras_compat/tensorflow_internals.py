@@ -1,10 +1,11 @@
-"""Every use of TensorFlow's private API: the registry in which ``tf.custom_gradient`` enters its gradients."""
+"""Every use of TensorFlow's private API: the registry of custom gradients, and the definitions of operations."""
 
 from __future__ import annotations
 
 import weakref
 
 import tensorflow as tf
+from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.ops import gradient_registry
 
 #: The key under which an entry of the registry holds its function.
@@ -37,3 +38,15 @@ def release_with_graph(output):
 
     entry[_FUNCTION] = gradient
     weakref.finalize(graph, gradient_registry._registry.pop, name, None).atexit = False
+
+
+def op_definition(name):
+    """The definition of an operation of TensorFlow, with the names of its inputs, outputs and attributes (an ``OpDef``).
+
+    Raises:
+        KeyError: if there is no such operation.
+    """
+    definition = op_def_registry.get(name)
+    if definition is None:
+        raise KeyError(name)
+    return definition

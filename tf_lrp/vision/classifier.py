@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tf_lrp import model_zoo
-from tf_lrp.files import model_files
+from tf_lrp.files import model_files, saved_models
 from tf_lrp.vision.class_names import Classes, imagenet_names, read_class_names
 from tf_lrp.vision.images import prepare
 
@@ -40,7 +40,7 @@ def load(model, weights=None, class_file=None, preparation=None, size=None, stru
     """A `Classifier` from the zoo or from a file.
 
     Args:
-        model: name in the model zoo, or a .keras or .h5 file.
+        model: name in the model zoo, a .keras or .h5 file, or the folder of a SavedModel.
         weights: what `model_zoo.load` takes; for a file, another file with weights or None. Only "shapes" of the zoo may
             go without.
         class_file: path of a file with the names of the classes, see `read_class_names`.
@@ -118,28 +118,26 @@ def load_model(model, weights=None):
     """
     _check_kind(model)
     if is_file_name(model):
-        return _network_of(model, weights), None
+        network = _network_of(model, weights)
+        return network, getattr(network, "class_names", None)
     known = _known(model, weights)
     return model_zoo.load(known.name, weights=weights), known.class_names
 
 
 def is_file_name(model):
-    """Whether a model is given as a file rather than by its name in the zoo."""
-    return Path(model).suffix.lower() in (".keras", ".h5", ".hdf5")
+    """Whether a model is given as a file or a SavedModel's folder rather than by its name in the zoo."""
+    in_zoo = model.lower() in map(str.lower, model_zoo.names())
+    return Path(model).suffix.lower() in (".keras", ".h5", ".hdf5") or (not in_zoo and saved_models.is_saved_model(model))
 
 
 def _check_kind(model):
     """Raises ValueError for files and folders that are there, but hold no Keras model."""
     if model.lower() in map(str.lower, model_zoo.names()):
         return
-    path, wanted = Path(model), "--model takes what model.save wrote, FILE.keras or FILE.h5, or a network of the zoo."
-    if path.is_dir() and ((path / "saved_model.pb").is_file() or (path / "saved_model.pbtxt").is_file()):
-        raise ValueError(
-            f"{model!r} is a SavedModel, which holds TensorFlow's operations, and no layers that rules could be given to. Save "
-            f"the Keras model itself, model.save('model.keras'). {wanted}"
-        )
-    if path.is_dir():
-        raise ValueError(f"{model!r} is a folder, and no Keras model. {wanted}")
+    path = Path(model)
+    wanted = "--model takes what model.save wrote, FILE.keras or FILE.h5, the folder of a SavedModel, or a network of the zoo."
+    if path.is_dir() and not saved_models.is_saved_model(path):
+        raise ValueError(f"{model!r} is a folder, and no SavedModel: it has no file saved_model.pb. {wanted}")
     if path.is_file() and not model_files.is_archive(path):  # Pillow takes every HDF5 file for a picture
         try:
             with Image.open(path) as picture:
@@ -154,6 +152,10 @@ def _check_kind(model):
 
 
 def _network_of(path, weights):
+    if Path(path).is_dir():
+        if weights is not None:
+            raise ValueError(f"--weights is for models from files: the SavedModel {path!r} brings its own.")
+        return saved_models.load(path)
     if not Path(path).is_file():
         raise ValueError(f"There is no model file {path!r}: give a file that model.save wrote, or a network of the zoo.")
     try:
@@ -195,4 +197,4 @@ def _from_file(path, weights, preparation, size):
         return prepare(pictures, preparation, channels)
 
     prepared(np.zeros((1, *sides, 3), np.uint8))  # complains about a preparation that does not fit
-    return network, sides, prepared, None
+    return network, sides, prepared, getattr(network, "class_names", None)
