@@ -33,6 +33,7 @@ class Affine:
             cover.
         keeps_nonnegative: whether no output is negative where no input, and no array among the arguments, is.
         is_arithmetic: whether it computes without weights, so that of probabilities it does not make scores.
+        is_whole_layer: whether the layer's own call computes this map and nothing else.
         layers: the Keras layers whose variables it reads.
     """
 
@@ -40,6 +41,7 @@ class Affine:
     default_rule: Rule | None = None
     keeps_nonnegative = False
     is_arithmetic = False
+    is_whole_layer = False
 
     def __init__(self, layer, call=None):
         """Describes ``layer`` as it is called in the `Call`."""

@@ -101,6 +101,7 @@ class Normalization(ScaleShift):
     kinds = frozenset({"rescaling"})
     default_rule = Pass()
     is_arithmetic = True
+    is_whole_layer = True
 
     def scale_and_shift(self, dtype):
         layer = self.layer
@@ -116,6 +117,7 @@ class Rescaling(ScaleShift):
     kinds = frozenset({"rescaling"})
     default_rule = Pass()
     is_arithmetic = True
+    is_whole_layer = True
 
     def scale_and_shift(self, dtype):
         # Keras rounds Python numbers to float32 before it casts them to float64. The twin computes the same.

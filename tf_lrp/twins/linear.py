@@ -38,7 +38,10 @@ class AffineTwin(Twin):
         inputs = distinct(inputs)
         values = [tf.stop_gradient(x) for x in inputs]  # a tape would keep what is computed with them
         if isinstance(self.rule, Pass):
-            return with_relevance(evaluate(self.affine, values, self.compute_dtype), inputs, lambda relevance: [relevance])
+            # The layer's own call rounds as the model does.
+            whole = self.affine.is_whole_layer
+            z = self.compute(*values) if whole else evaluate(self.affine, values, self.compute_dtype)
+            return with_relevance(z, inputs, lambda relevance: [relevance])
         explained = propagation(self.affine, self.rule, values, self.compute_dtype, self.plan)
         return with_relevance(explained.z, inputs, explained.propagate)
 
