@@ -91,11 +91,9 @@ def test_another_length_says_how_it_is_explained():
 
 def test_what_is_no_keras_model(folder, tmp_path):
     picture = folder / "a.png"
-    keras.models.load_model(folder / "small.keras").export(tmp_path / "saved", verbose=False)
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("text")
     for model, words in (
-        (tmp_path / "saved", r"saved' is a SavedModel.*model\.save\('model\.keras'\)"),
         (tmp_path / "empty", "empty' is a folder, and no Keras model"),
         (picture, r"a\.png' is a picture \(PNG\), and no Keras model: pictures are named without an option"),
         (tmp_path / "notes.txt", r"notes\.txt' is no Keras model by its name.*FILE\.keras"),
