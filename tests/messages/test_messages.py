@@ -94,7 +94,7 @@ def test_what_is_no_keras_model(folder, tmp_path):
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("text")
     for model, words in (
-        (tmp_path / "empty", "empty' is a folder, and no Keras model"),
+        (tmp_path / "empty", "empty' is a folder, and no SavedModel"),
         (picture, r"a\.png' is a picture \(PNG\), and no Keras model: pictures are named without an option"),
         (tmp_path / "notes.txt", r"notes\.txt' is no Keras model by its name.*FILE\.keras"),
         (tmp_path / "absent.keras", "There is no model file"),
