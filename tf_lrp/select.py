@@ -78,7 +78,8 @@ class Name(Selector):
 
     def addresses(self, facts):
         exact = self._dotted in (*facts.layers[-1:], facts.name, facts.path)
-        return exact or facts.path.endswith(f".{self._dotted}")  # a path of scopes inside a layer
+        # A path of name scopes inside a layer. (Names may have dots, so the end of a path is no path.)
+        return exact or ("/" in self.pattern and facts.path.endswith(f".{self._dotted}"))
 
     def __str__(self):
         return f"name({self.pattern!r})"

@@ -257,6 +257,10 @@ SAMPLES = {
         lambda x: tf.math.segment_sum(tf.transpose(x), [0, 0, 1, 1, 1, 2]),
         lambda x: ops.segment_sum(ops.transpose(x), np.array([0, 0, 1, 1, 1, 2]), 3), VECTORS,
     ),
+    "SegmentMax": (
+        lambda x: tf.math.segment_max(tf.transpose(x), [0, 0, 1, 1, 1, 2]),
+        lambda x: ops.segment_max(ops.transpose(x), np.array([0, 0, 1, 1, 1, 2]), 3), VECTORS,
+    ),
     "UnsortedSegmentSum": (
         lambda x: tf.math.unsorted_segment_sum(tf.transpose(x), [2, 0, 1, 0, 1, 2], 4),
         lambda x: ops.segment_sum(ops.transpose(x), np.array([2, 0, 1, 0, 1, 2]), 4), VECTORS,
@@ -301,8 +305,7 @@ ELSEWHERE = {
     "Complex", "Real", "Angle", "Atan2", "Conv2D", "Conv3D", "DepthwiseConv2dNative", "Conv2DBackpropInput",
     "Conv3DBackpropInputV2", "FusedBatchNorm", "FusedBatchNormV2", "FusedBatchNormV3", "ResourceGather", "If", "StatelessIf",
     "Case", "StatelessCase", "While", "StatelessWhile", "TensorListReserve", "EmptyTensorList", "TensorListFromTensor",
-    "TensorListGetItem", "TensorListSetItem", "TensorListPushBack", "TensorListLength", "TensorListStack", "SegmentMax",
-    "Where",
+    "TensorListGetItem", "TensorListSetItem", "TensorListPushBack", "TensorListLength", "TensorListStack", "Where",
 }  # fmt: skip
 
 
@@ -339,7 +342,7 @@ def test_each_operation_is_that_of_keras(name):
 
 
 #: Samples whose output has the samples along another axis.
-MOVES_SAMPLES = ("Gather", "GatherNd", "SegmentSum", "UnsortedSegmentSum", "UnsortedSegmentMax")
+MOVES_SAMPLES = ("Gather", "GatherNd", "SegmentMax", "SegmentSum", "UnsortedSegmentSum", "UnsortedSegmentMax")
 
 
 def test_all_operations_of_the_table_have_a_sample():

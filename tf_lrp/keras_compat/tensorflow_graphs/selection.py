@@ -7,7 +7,7 @@ from keras import ops
 
 from tf_lrp.keras_compat.side_effects import Unexplainable
 from tf_lrp.keras_compat.tensorflow_graphs.table import replays
-from tf_lrp.keras_compat.tensorflow_graphs.values import as_list, is_tensor, number
+from tf_lrp.keras_compat.tensorflow_graphs.values import as_list, is_tensor
 
 
 @replays("ArgMax")
@@ -56,17 +56,20 @@ def _gather_entries(node, values, indices):
     return ops.take(flat, np.ravel_multi_index(tuple(np.moveaxis(indices, -1, 0)), sizes), axis=0)
 
 
+def _number_of_segments(segments, count):
+    """The number of segments, for operations that are told it (``count``) or take that of the indices."""
+    if count is not None:
+        return as_list(count)[0]
+    if is_tensor(segments):
+        raise Unexplainable("the number of its segments depends on what the graph computes")
+    return int(np.max(segments)) + 1
+
+
 @replays("SegmentSum", "UnsortedSegmentSum")
 def _segment_sum(node, values, segments, count=None):
-    if count is None:
-        if is_tensor(segments):
-            raise Unexplainable("the number of segments that it sums over depends on what the graph computes")
-        count = int(np.max(segments)) + 1
-    return ops.segment_sum(values, segments, num_segments=as_list(count)[0])
+    return ops.segment_sum(values, segments, num_segments=_number_of_segments(segments, count))
 
 
 @replays("SegmentMax", "UnsortedSegmentMax")
 def _segment_max(node, values, segments, count=None):
-    if count is None:
-        raise Unexplainable("the number of segments depends on what the graph computes")
-    return ops.segment_max(values, segments, num_segments=as_list(number(count))[0])
+    return ops.segment_max(values, segments, num_segments=_number_of_segments(segments, count))
