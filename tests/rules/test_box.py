@@ -9,10 +9,10 @@ from keras import layers
 from small_models import randomize
 
 import tf_lrp
-from tf_lrp import conservation, select
+from tf_lrp import select
 from tf_lrp.rules import Epsilon, ZBox
 
-pytestmark = pytest.mark.compiled
+pytestmark = pytest.mark.eager
 
 
 def first_layers(dtype="float32"):
@@ -40,13 +40,8 @@ PRESET = tf_lrp.Preset([(select.first(), ZBox()), (select.all(), Epsilon(1e-3))]
 
 
 def relevance(model, preset, x):
-    """At the input, without tracing."""
-    rewritten = tf_lrp.Analyzer(model, preset)._rewritten
-    values = conservation._values(rewritten, [keras.ops.convert_to_tensor(x)])
-    (output,), (taken,) = rewritten.model.outputs, rewritten.model.inputs
-    arrived = {id(output): values[id(output)]}
-    conservation._pass(rewritten, values, arrived)
-    return np.asarray(arrived[id(taken)])
+    """At the input, of all outputs, without tracing."""
+    return tf_lrp.Analyzer(model, preset, trace="never").analyze(x, "all")
 
 
 @pytest.mark.parametrize("first", list(first_layers()))
