@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,6 +15,9 @@ from tf_lrp import model_zoo
 from tf_lrp.files import model_files, saved_models
 from tf_lrp.vision.class_names import Classes, imagenet_names, read_class_names
 from tf_lrp.vision.images import prepare
+
+#: Type checkers take its functions for those of this package: in the repository it lies beside it.
+_zoo: Any = model_zoo
 
 #: Side of the pictures for a model from a file that takes pictures of any size, unless another is wanted.
 ANY_SIZE = 224
@@ -97,7 +101,7 @@ def _from_zoo(name, weights, preparation, size):
     sides = known.size if size is None else _sides(size)
     shape = {} if sides == known.size else {"input_shape": (*sides, 3)}
     try:
-        network = model_zoo.load(known.name, weights=weights, output=head, **shape)
+        network = _zoo.load(known.name, weights=weights, output=head, **shape)
     except (TypeError, ValueError) as error:
         if not shape:
             raise
@@ -121,7 +125,7 @@ def load_model(model, weights=None):
         network = _network_of(model, weights)
         return network, getattr(network, "class_names", None)
     known = _known(model, weights)
-    return model_zoo.load(known.name, weights=weights), known.class_names
+    return _zoo.load(known.name, weights=weights), known.class_names
 
 
 def is_file_name(model):
