@@ -97,8 +97,7 @@ class Analyzer(Explainer):
     def with_preset(self, preset: str | Preset | Rule) -> Analyzer:
         """An analyzer of the same model by another preset, with all other options of this one.
 
-        The model is not opened again, which takes about half of the time that a new `Analyzer` takes. For many presets on the
-        same few samples see `session`.
+        The model is not opened again. For many presets on the same few samples see `session`.
 
         Args:
             preset: as for `Analyzer`.
