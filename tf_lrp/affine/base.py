@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from dataclasses import dataclass
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import tree
 
+from tf_lrp.affine import native
 from tf_lrp.keras_compat.keras_classes import nearest_class
 from tf_lrp.keras_compat.parameters import ARRAYS
 from tf_lrp.rules import Rule
@@ -124,7 +125,7 @@ class Affine:
             kernels: for each p a list of kernels, one for each t.
         """
         return [
-            functools.reduce(operator.add, (self.apply(x, kernel) for x, kernel in zip(inputs, of_term, strict=True)))
+            functools.reduce(native.add, (self.apply(x, kernel) for x, kernel in zip(inputs, of_term, strict=True)))
             for of_term in zip(*kernels, strict=True)
         ]
 
@@ -133,7 +134,7 @@ class Affine:
         shares = []
         for of_part in kernels:
             each = [self.transpose(inputs, kernel, quotient) for kernel, quotient in zip(of_part, quotients, strict=True)]
-            shares.append([functools.reduce(operator.add, of_input) for of_input in zip(*each, strict=True)])
+            shares.append([functools.reduce(native.add, of_input) for of_input in zip(*each, strict=True)])
         return shares
 
     def fan_in(self, kernel):
@@ -196,7 +197,7 @@ class Weighted(Affine):
     def per_channel(self, vector, rank):
         """One entry per channel -> a tensor that broadcasts against a tensor of that rank."""
         if self.channels_first:
-            return tf.reshape(vector, (-1,) + (1,) * (rank - 2))
+            return native.reshape(vector, (-1,) + (1,) * (rank - 2))
         return vector
 
     def channel_axis(self, rank):
@@ -209,8 +210,8 @@ class Weighted(Affine):
 
 
 def shape_of(x):
-    """The shape of a tensor: a list of ints if it is known, else a tensor."""
-    return x.shape.as_list() if x.shape.is_fully_defined() else tf.shape(x)
+    """The shape of a tensor: an array of int32 if it is known, else a tensor."""
+    return np.array(x.shape, np.int32) if x.shape.is_fully_defined() else tf.shape(x)
 
 
 def affine_for(*layer_classes):

@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tf_lrp.affine import native
 from tf_lrp.affine.base import Weighted, affine_for, shape_of
 from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphConv, GraphConvTranspose, GraphDepthwiseConv
 
@@ -54,11 +55,12 @@ _FEW = 2
 def _transposed_product(kernel, quotient):
     """The transpose of a convolution with a kernel of one location: TensorFlow's own kernel for it makes a copy first."""
     inputs, outputs = kernel.shape[2:]
-    rows = tf.raw_ops.MatMul(a=tf.reshape(quotient, (-1, outputs)), b=tf.reshape(kernel, (inputs, outputs)), transpose_b=True)
+    matrix, vectors = native.reshape(kernel, (inputs, outputs)), native.reshape(quotient, (-1, outputs))
+    rows = tf.raw_ops.MatMul(a=vectors, b=matrix, transpose_b=True)
     size = quotient.shape.as_list()[:-1]
     if None in size[1:]:
-        return tf.reshape(rows, tf.concat([tf.shape(quotient)[:-1], [inputs]], 0))
-    return tf.reshape(rows, [-1 if size[0] is None else size[0], *size[1:], inputs])
+        return native.reshape(rows, tf.concat([tf.shape(quotient)[:-1], [inputs]], 0))
+    return native.reshape(rows, (-1 if size[0] is None else size[0], *size[1:], inputs))
 
 
 @affine_for(layers.Conv1D, layers.Conv2D, layers.Conv3D, GraphConv)
@@ -124,7 +126,7 @@ class Conv(Convolution):
         return alone and layer.rank < 3 and len(set(layer.strides)) == 1
 
     def scale_outputs(self, kernel, scale):
-        return kernel * scale
+        return native.multiply(kernel, scale)
 
     def scale_inputs(self, kernel, scale):
         groups = self.layer.groups
@@ -162,7 +164,7 @@ class DepthwiseConv(Convolution):
         return kernel.shape[:-2].num_elements()
 
     def scale_outputs(self, kernel, scale):
-        return kernel * tf.reshape(scale, kernel.shape[-2:])
+        return native.multiply(kernel, native.reshape(scale, kernel.shape[-2:]))
 
     def scale_inputs(self, kernel, scale):
         return kernel * scale[:, tf.newaxis]

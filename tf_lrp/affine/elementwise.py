@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 from keras import layers, ops
 
+from tf_lrp.affine import native
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.keras_compat.tensorflow_graphs.weighted import GraphBatchNormalization
 from tf_lrp.rules import Pass, ZRule
@@ -83,7 +84,7 @@ class BatchNormalization(ScaleShift):
     def scale_and_shift(self, dtype):
         shape = [1] * self.rank
         shape[self.axis] = -1
-        return [tf.reshape(v, shape) for v in self.channel_scale_and_shift(dtype)]
+        return [native.reshape(v, shape) for v in self.channel_scale_and_shift(dtype)]
 
 
 @affine_for(GraphBatchNormalization)

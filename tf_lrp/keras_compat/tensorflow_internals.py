@@ -1,15 +1,29 @@
-"""Every use of TensorFlow's private API: the registry of custom gradients, and the definitions of operations."""
+"""Every use of TensorFlow's private API: gradient tapes, the registry of custom gradients, the definitions of operations."""
 
 from __future__ import annotations
 
 import weakref
 
 import tensorflow as tf
+from tensorflow.python.eager import record
 from tensorflow.python.framework import op_def_registry
 from tensorflow.python.framework.ops import gradient_registry
 
 #: The key under which an entry of the registry holds its function.
 _FUNCTION = "type"
+
+
+def record_gradient(outputs, inputs, gradient):
+    """Tells the gradient tapes that listen how ``outputs`` were computed. For eager tensors.
+
+    ``tf.custom_gradient`` does the same and takes longer than many kernels.
+
+    Args:
+        outputs: list of new tensors, which no tape has seen the computation of.
+        inputs: list of tensors.
+        gradient: gradients of the outputs (one argument for each) -> list of those of the inputs.
+    """
+    record.record_operation("Relevance", outputs, inputs, gradient)
 
 
 @tf.autograph.experimental.do_not_convert  # plain Python, whichever function is being traced

@@ -49,7 +49,7 @@ class PassTwin(Twin):
 
     def __init__(self, *args, plan=DEFAULT_PLAN, **kwargs):
         super().__init__(*args, **kwargs)
-        self.plan = plan
+        self.keep(plan=plan)
 
     def compute(self, *inputs):
         if self.plan.is_identity:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import functools
-
 import keras
 import tensorflow as tf
 from keras import tree
 
 from tf_lrp.keras_compat import keras_backend, preprocessing
 from tf_lrp.keras_compat.graph_safe import call_of
-from tf_lrp.keras_compat.tensorflow_internals import release_with_graph
+from tf_lrp.keras_compat.tensorflow_internals import record_gradient, release_with_graph
 from tf_lrp.rules import Rule
 
 
@@ -27,7 +25,16 @@ def with_relevance(output, inputs, backward):
         The same values as ``output``, in the same structure.
     """
     flat = tree.flatten(output)
+    if tf.executing_eagerly():
+        routed = [tf.raw_ops.Identity(input=t) for t in flat]
+        record_gradient(routed, inputs, lambda *relevance: list(backward(*relevance)))
+    else:
+        routed = _routed_in_graph(flat, inputs, backward)
+        release_with_graph(routed[0])
+    return tree.pack_sequence_as(output, routed)
 
+
+def _routed_in_graph(flat, inputs, backward):
     @tf.custom_gradient
     def route(*_):
         def grad(*relevance):
@@ -41,10 +48,7 @@ def with_relevance(output, inputs, backward):
         return outputs[0] if len(flat) == 1 else outputs, grad
 
     routed = route(*inputs)
-    routed = [routed] if len(flat) == 1 else list(routed)
-    if not tf.executing_eagerly():
-        release_with_graph(routed[0])
-    return tree.pack_sequence_as(output, routed)
+    return [routed] if len(flat) == 1 else list(routed)
 
 
 def note_shape(tensor, shape):
@@ -87,13 +91,25 @@ class Twin(keras.layers.Layer):
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=()):
         super().__init__(name=name, dtype=dtype)
-        self.operation, self.rule, self.takes = operation, rule, tuple(takes)
-        self._fill_in = functools.partial(_fill_in, arguments)  # a closure, so that Keras does not track the arguments
-        self._symbolic = lambda: [t for t in tree.flatten(arguments) if isinstance(t, keras.KerasTensor)]
+        self.operation = operation
+        self.keep(
+            rule=rule,
+            takes=tuple(takes),
+            _original_arguments=arguments,
+            _shapes=(),
+            _dtype_of_numbers=tf.as_dtype(self.compute_dtype),
+        )
         if self.rules and not isinstance(rule, self.rules):
             allowed = " or ".join(r.__name__ for r in self.rules)
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) takes the rule {allowed}, got {rule}.")
-        self.built, self._shapes, self._dtype_of_numbers = True, (), tf.as_dtype(self.compute_dtype)
+        self.built = True
+
+    def __new__(cls, *args, **kwargs):
+        return super().__new__(cls)  # Keras would prepare a config of the arguments, which `get_config` does not return
+
+    def keep(self, **attributes):
+        """Sets attributes that hold no variables: Keras does not look for any in them, which takes long."""
+        vars(self).update(attributes)
 
     def __call__(self, *inputs, **kwargs):
         """Calls the layer, keeps the shapes that were inferred, and never returns one of its input tensors itself.
@@ -101,10 +117,12 @@ class Twin(keras.layers.Layer):
         The gradient at a tensor is the sum over all its consumers. If a layer returned its input itself, relevance at this
         layer would include what the input's other consumers hand back.
 
-        Keras's own call, which takes longer than many kernels, is for symbolic tensors and for what is to be converted.
+        Keras's own call, which takes longer than many kernels, is for what is to be converted.
         """
         if any(kwargs.values()) or not all(self._takes_as_it_is(x) for x in inputs):
             outputs = super().__call__(*inputs, **kwargs)
+        elif isinstance(inputs[0], keras.KerasTensor):
+            outputs = keras.Operation.symbolic_call(self, *inputs)
         elif tf.executing_eagerly():
             outputs = self.call(*inputs)
         else:
@@ -113,7 +131,8 @@ class Twin(keras.layers.Layer):
         given = {id(t) for t in inputs if isinstance(t, tf.Tensor)}
         outputs = tree.map_structure(lambda t: tf.identity(t) if id(t) in given else t, outputs) if given else outputs
         if any(isinstance(x, keras.KerasTensor) for x in inputs):
-            self._shapes = self._shapes or (tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs)))
+            if not self._shapes:
+                self.keep(_shapes=(tuple(t.shape for t in inputs), tuple(t.shape for t in tree.flatten(outputs))))
         elif self._shapes and not tf.executing_eagerly():
             of_inputs, of_outputs = self._shapes
             # What was inferred for symbolic inputs holds for inputs whose shapes are known at least as well.
@@ -123,6 +142,8 @@ class Twin(keras.layers.Layer):
         return outputs
 
     def _takes_as_it_is(self, x):
+        if isinstance(x, keras.KerasTensor):
+            return x.dtype == self.compute_dtype or not tf.as_dtype(x.dtype).is_floating
         return isinstance(x, tf.Tensor) and (x.dtype == self._dtype_of_numbers or not x.dtype.is_floating)
 
     @classmethod
@@ -172,7 +193,14 @@ class Twin(keras.layers.Layer):
     @property
     def symbolic_inputs(self):
         """The original's own symbolic inputs."""
-        return self._symbolic()
+        return [t for t in tree.flatten(self._original_arguments) if isinstance(t, keras.KerasTensor)]
+
+    def arguments_for(self, inputs):
+        """(args, kwargs) of the original's call, with the inputs in the places of its symbolic inputs."""
+        remaining = iter(inputs)
+        return tree.map_structure(
+            lambda leaf: next(remaining) if isinstance(leaf, keras.KerasTensor) else leaf, self._original_arguments
+        )
 
     def taking(self, inputs):
         """Those of the inputs that take relevance."""
@@ -184,7 +212,7 @@ class Twin(keras.layers.Layer):
 
     def run(self, inputs):
         """As `compute`, but integers, bools and strings keep their types."""
-        args, kwargs = self._fill_in(inputs)
+        args, kwargs = self.arguments_for(inputs)
         with keras_backend.reading_variables_as(self.compute_dtype):
             outputs = call_of(self.operation)(*args, **kwargs)
         outputs = tree.map_structure(lambda t: tf.sparse.to_dense(t) if isinstance(t, tf.SparseTensor) else t, outputs)
@@ -194,7 +222,7 @@ class Twin(keras.layers.Layer):
         raise NotImplementedError(f"{type(self).__name__} needs a method call that hands back relevance")
 
     def compute_output_spec(self, *inputs):
-        args, kwargs = self._fill_in(inputs)
+        args, kwargs = self.arguments_for(inputs)
         spec = preprocessing.output_spec(self.operation, *args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self.compute_dtype), spec)
 
@@ -238,9 +266,3 @@ def summed_to(relevance, x):
             ones = tf.concat([tf.shape(summed)[:axis], [size[axis], count // size[axis]], tf.shape(summed)[axis + 1 :]], 0)
             summed = tf.reduce_sum(tf.reshape(summed, ones), axis + 1)
     return tf.reshape(summed, size)
-
-
-def _fill_in(arguments, inputs):
-    """The nested arguments with their KerasTensors replaced by the inputs, in order."""
-    remaining = iter(inputs)
-    return tree.map_structure(lambda leaf: next(remaining) if isinstance(leaf, keras.KerasTensor) else leaf, arguments)

@@ -25,7 +25,7 @@ class GradientTwin(Twin):
 
     def __init__(self, operation, rule, name, dtype, arguments, takes=(), function=None):
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.function = function
+        self.keep(function=function)
         if function is not None:
             self.variable_owners = list(function.layers)  # lets Keras track the shared variables
 
@@ -62,7 +62,7 @@ class GradientTwin(Twin):
         return self.function is not None and isinstance(self.operation, keras.layers.Layer)
 
     def compute_output_spec(self, *inputs):
-        args, kwargs = self._fill_in(inputs)
+        args, kwargs = self.arguments_for(inputs)
         described = functools.partial(output_spec, self.operation) if self.function is None else self.function.output_spec
         spec = described(*args, **kwargs)
         return tree.map_structure(lambda t: keras.KerasTensor(t.shape, dtype=self._type(t.dtype)), spec)

@@ -31,7 +31,7 @@ class AffineTwin(Twin):
         except ValueError as error:
             raise ValueError(f"The layer {name!r} ({type(operation).__name__}) cannot take the rule: {error}.") from None
         super().__init__(operation, rule, name, dtype, arguments, takes)
-        self.affine, self.plan = affine, plan
+        self.keep(affine=affine, plan=plan)
         self.variable_owners = list(affine.layers)  # lets Keras track the shared variables
 
     def call(self, *inputs):
@@ -46,7 +46,7 @@ class AffineTwin(Twin):
         return with_relevance(explained.z, inputs, explained.propagate)
 
     def compute_output_spec(self, *inputs):
-        args, kwargs = self._fill_in(inputs)
+        args, kwargs = self.arguments_for(inputs)
         spec = self.affine.output_spec(*args, **kwargs)
         return keras.KerasTensor(spec.shape, dtype=self.compute_dtype)
 

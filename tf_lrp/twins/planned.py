@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import operator
 
 import tensorflow as tf
 
+from tf_lrp.affine import native
 from tf_lrp.affine.elementwise import channel_vectors_in
 from tf_lrp.rules import identity, ones
 from tf_lrp.rules.stabilizer import divide_stable, floor, margin, never_zero
 from tf_lrp.twins.plan import DEFAULT_PLAN, TermPlan
 from tf_lrp.twins.propagation import Propagation, plus
+
+#: Entries of a kernel up to which it is held from the forward pass to the backward pass where nothing is traced.
+_HELD = 2**22
 
 
 def propagation(affine, rule, inputs, dtype, plan=DEFAULT_PLAN):
@@ -108,7 +111,8 @@ class PlannedPropagation(Propagation):
         if f is ones:
             return list(shares)
         emitted = self.plan.emit_ratio or [False] * len(self.inputs)
-        return [share if e else f(x) * share for x, share, e in zip(self.inputs, shares, emitted, strict=True)]
+        parts = zip(self.inputs, shares, emitted, strict=True)
+        return [share if e else native.multiply(f(x), share) for x, share, e in parts]
 
     def apply(self, f, g, one_sample=False):
         kernel, scale = self._mapped_kernel(g)
@@ -122,7 +126,7 @@ class PlannedPropagation(Propagation):
     # -- what is stored and what is computed again --------------------------------------------------------------------
 
     def _mapped_kernel(self, g):
-        """(g(kernel), scale or None), computed once in the forward pass and once in the backward pass."""
+        """(g(kernel), scale or None), computed once in each pass; the backward pass has what the forward pass holds."""
         if g not in self._kernels:
             self._kernels[g] = self._compute_kernel(g)
         return self._kernels[g]
@@ -152,13 +156,18 @@ class PlannedPropagation(Propagation):
     def _once(self):
         """In this context each kernel is computed once; scales and shifts of channels are those of the forward pass.
 
-        Kernels are not held between the passes: those of all layers would take memory at once.
+        Kernels are not held between the passes, because those of all layers would take memory at once. Where nothing is traced,
+        each operation costs time whatever its size, so that small kernels are held.
         """
         graph, vectors = self._vectors
         with channel_vectors_in(vectors if _visible(graph, _graph()) else {}):
             yield
         if self.plan.recompute:
-            self._kernels = {}
+            self._kernels = {} if self._vectors[0] is not None else self._held()
+
+    def _held(self):
+        """The mapped kernels that are small."""
+        return {g: kept for g, kept in self._kernels.items() if _kernel_of(kept).shape.num_elements() <= _HELD}
 
     def _denominators(self):
         """z_t of each term."""
@@ -246,6 +255,10 @@ def ratio(stabilizer, z, sign=0, exact=False, vanishing=False):
     return size / (size + margin(stabilizer, z))
 
 
+def _kernel_of(kept):
+    return kept[0] if isinstance(kept, tuple) else kept
+
+
 def _alike(parts):
     """Lists of the positions of terms that map the activations alike."""
     groups = {}
@@ -255,7 +268,7 @@ def _alike(parts):
 
 
 def _total(tensors):
-    return functools.reduce(operator.add, tensors)
+    return functools.reduce(native.add, tensors)
 
 
 def _graph():

@@ -104,7 +104,7 @@ class RecurrentTwin(Twin):
     # -- arguments ----------------------------------------------------------------------------------------------------
 
     def _arguments(self, inputs):
-        args, kwargs = self._fill_in(inputs)
+        args, kwargs = self.arguments_for(inputs)
         named = dict(zip(("sequences", "initial_state", "mask"), args, strict=False)) | kwargs
         initial = named.get("initial_state")
         mask = named.get("mask")
