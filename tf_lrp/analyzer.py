@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import warnings
 from typing import Any, Literal
 
@@ -25,6 +27,22 @@ from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.presets import Preset, as_preset
 from tf_lrp.rules import Rule
+
+
+@contextlib.contextmanager
+def _collector_paused():
+    """In this context Python does not search for garbage.
+
+    What opening a model creates stays, and its many thousands of objects would start a search through all of TensorFlow's
+    and Keras's objects, which takes longer than many a network's whole explanation.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 class Analyzer(Explainer):
@@ -78,11 +96,12 @@ class Analyzer(Explainer):
         inputs: Any = None,
     ):
         options = {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile, "trace": trace}
-        graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
-        warn_of_missing_kernels(graph, jit_compile)
-        if strip_softmax:
-            warn_of_probabilities(graph)
-        rewritten = rewrite(graph, as_preset(preset), model.name, OPTIMIZATIONS if optimize else ())
+        with _collector_paused():
+            graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
+            warn_of_missing_kernels(graph, jit_compile)
+            if strip_softmax:
+                warn_of_probabilities(graph)
+            rewritten = rewrite(graph, as_preset(preset), model.name, OPTIMIZATIONS if optimize else ())
         others = {"strip_softmax": strip_softmax, "fold_batchnorm": fold_batchnorm, "optimize": optimize, "inputs": inputs}
         self._set_up(model, as_preset(preset), rewritten, {**options, **others}, options)
 
@@ -107,7 +126,9 @@ class Analyzer(Explainer):
         arguments = {**self._arguments, **settings}
         preset, before = as_preset(preset), self._rewritten
         analyzer.copy_as_constructed_with(model=self._model, preset=preset, **arguments)
-        rewritten = rewrite(before.graph, preset, self.model_name, before.optimizations, facts=[c.facts for c in before.chosen])
+        facts = [c.facts for c in before.chosen]
+        with _collector_paused():
+            rewritten = rewrite(before.graph, preset, self.model_name, before.optimizations, facts=facts)
         options = {name: arguments[name] for name in ("batch_size", "verbose", "jit_compile", "trace")}
         analyzer._set_up(self._model, preset, rewritten, arguments, options)
         return analyzer
