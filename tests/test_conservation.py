@@ -9,7 +9,7 @@ from small_models import convnet, pictures, randomize
 import tf_lrp
 from tf_lrp import presets, select
 from tf_lrp.conservation import CAUSES
-from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Stop, Unified, Uniform, ZRule
+from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Sign, Stop, Unified, Uniform, ZRule
 
 pytestmark = pytest.mark.eager
 
@@ -307,3 +307,16 @@ def test_the_relevance_of_an_index_is_that_of_what_it_looked_up(axis, shape):
     indices = np.random.default_rng(5).integers(0, 3, size=(2, *shape))
     expected = table.sum(axis=1)[indices] if axis == 0 else table[indices]
     np.testing.assert_allclose(tf_lrp.Analyzer(model, "z").analyze(indices, "all"), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("merge", [layers.Average, layers.Add, layers.Subtract, layers.Multiply])
+@pytest.mark.parametrize("rule", [Sign(), Epsilon(0.1), Gamma(0.5)])
+def test_a_layer_that_takes_one_tensor_twice(merge, rule):
+    inputs = keras.Input((6,), dtype="float64")
+    h = layers.Dense(5, dtype="float64")(inputs)
+    model = randomize(keras.Model(inputs, layers.Dense(3, dtype="float64")(merge(dtype="float64", name="twice")([h, h]))))
+    preset = tf_lrp.Preset([(select.kind("merge"), rule), (select.all(), Epsilon(0.1))])
+    for optimize in (True, False):
+        balance = tf_lrp.Analyzer(model, preset, optimize=optimize).conservation(np.random.default_rng(0).normal(size=(2, 6)))
+        scale = max(abs(v) for b in balance.layers for v in (b.received, b.passed, b.formula))
+        assert max(abs(b.rounding) for b in balance.layers) <= 1e-9 * scale

@@ -14,6 +14,7 @@ from tf_lrp.graph.categories import entries_of
 from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.twins import RecurrentTwin, StopGradientTwin
+from tf_lrp.twins.base import distinct
 
 #: Causes of relevance that is not handed on -> their names in a table.
 CAUSES = {
@@ -234,7 +235,7 @@ def _balance(step, run, stepwise, arrived, dependent):
 def _absorbed(step, run, relevance):
     """The part of the ``relevance`` (of each output, or None) that a step's twin does not hand on: dict by cause."""
     if not isinstance(step.twin, RecurrentTwin):
-        return step.twin.absorbed(run.inputs, relevance[0]) if relevance[0] is not None else {}
+        return step.twin.absorbed(distinct(run.inputs), relevance[0]) if relevance[0] is not None else {}
     relevance = [tf.zeros_like(y) if r is None else r for y, r in zip(run.outputs, relevance, strict=True)]
     values, of_outputs, of_constants, of_zeros = step.twin.unrolled(run.inputs, relevance)
     cell: Any = step.twin.rewritten

@@ -137,6 +137,13 @@ class Affine:
             shares.append([functools.reduce(native.add, of_input) for of_input in zip(*each, strict=True)])
         return shares
 
+    def keeps_signs(self, kernel):
+        """Whether sums of products that are not negative never round to negative numbers.
+
+        They may where TensorFlow computes convolutions by transforms, Winograd's or Fourier's.
+        """
+        return False
+
     def fan_in(self, kernel):
         """The largest number of products that an output is the sum of."""
         entries = kernel.shape.num_elements()

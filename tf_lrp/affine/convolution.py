@@ -91,6 +91,9 @@ class Conv(Convolution):
         sizes = shape_of(x)
         return [tf.raw_ops.Conv2DBackpropInput(input_sizes=sizes, filter=kernel, out_backprop=quotient, **self.native_geometry)]
 
+    def keeps_signs(self, kernel):
+        return self._is_product(kernel)
+
     def _is_product(self, kernel):
         """Whether it is a product of each location's channels with a matrix."""
         alone = set(kernel.shape[:2]) == set(self.layer.strides) == {1}
@@ -159,6 +162,9 @@ class DepthwiseConv(Convolution):
     @property
     def _is_native(self):
         return self.has_transpose_kernel and len(set(self.layer.strides)) == 1
+
+    def keeps_signs(self, kernel):
+        return True
 
     def fan_in(self, kernel):
         return kernel.shape[:-2].num_elements()

@@ -41,6 +41,9 @@ class _Folded(Weighted):
     def transpose_sums(self, inputs, kernels, quotients):
         return self.inner.transpose_sums(inputs, kernels, quotients)
 
+    def keeps_signs(self, kernel):
+        return self.inner.keeps_signs(kernel)
+
     def fan_in(self, kernel):
         return self.inner.fan_in(kernel)
 

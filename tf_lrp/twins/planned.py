@@ -45,7 +45,8 @@ class PlannedPropagation(Propagation):
             self.folds = plan.fold_terms and not spread and affine.is_smaller(self.kernel, inputs)
             self.bias = affine.bias(inputs, self.kernel)
             z = self._forward()
-        self.z = tf.nn.relu(z) if plan.clamp_output else z
+            self.z = tf.nn.relu(z) if plan.clamp_output else z
+            self._stabilizes = self._adds_epsilon_with_bias()
 
     def _forward(self):
         if self.affine.fan_in(self.kernel) <= self.plan.split_above:
@@ -88,7 +89,7 @@ class PlannedPropagation(Propagation):
             yield term, quotient if term.coefficient == 1 else term.coefficient * quotient, z
 
     def _divided(self, relevance):
-        """For each term: (R_j / stab(z_tj), z_tj), both times the `_direction`."""
+        """For each term: (R_j / stab(z_tj), z_tj or what `_denominators` has in its place), both times the `_direction`."""
         for plan, z in zip(self.plans, self._denominators(), strict=True):
             term, is_output = plan.term, z is self.z
             sign = 1 if is_output and self.plan.zero_below_zero else plan.sign * self._direction(plan)
@@ -98,7 +99,9 @@ class PlannedPropagation(Propagation):
                 "vanishing": self.plan.zero_below_zero and sign > 0,
             }
             addressed = self.addressed(term, relevance)
-            if self.plan.grad_is_ratio:
+            if self._stabilizes and self._is_computed(plan):
+                yield addressed / z, z
+            elif self.plan.grad_is_ratio:
                 yield addressed * ratio(term.stabilizer, z, **known), z
             else:
                 yield divide(term.stabilizer, addressed, z, **known), z
@@ -170,11 +173,11 @@ class PlannedPropagation(Propagation):
         return {g: kept for g, kept in self._kernels.items() if _kernel_of(kept).shape.num_elements() <= _HELD}
 
     def _denominators(self):
-        """z_t of each term."""
+        """z_t of each term; or stab(z_t) of those that are computed, where epsilon is added with the bias."""
         here = _graph()
         if self._stored and all(_visible(graph, here) for graph, _ in self._stored):
             return [z for _, z in self._stored]
-        computed = iter(self._computed([plan for plan in self.plans if self._is_computed(plan)]))
+        computed = iter(self._computed([plan for plan in self.plans if self._is_computed(plan)], self._stabilizes))
         denominators = []
         for plan in self.plans:
             denominators.append(next(computed) if self._is_computed(plan) else self._denominator(plan, denominators))
@@ -191,8 +194,18 @@ class PlannedPropagation(Propagation):
         """-1 where the denominator is computed with the opposite sign, so as to be positive, else 1."""
         return -1 if self.folds and plan.sign < 0 and self._is_computed(plan) else 1
 
-    def _computed(self, plans):
-        """The denominators z_t, times the `_direction`, of some terms."""
+    def _adds_epsilon_with_bias(self):
+        """Whether stab(z_t) = z_t + epsilon is computed at once: epsilon is added to the bias, and no sign is checked.
+
+        This spares two passes over tensors of the output's size.
+        """
+        plain = all(never_zero(s, self.z.dtype) and not s.clip for s in (plan.term.stabilizer for plan in self.plans))
+        needs_z = self._stored or self.plan.grad_is_ratio or any(plan.denominator == "complement" for plan in self.plans)
+        signs = all(plan.sign for plan in self.plans) and self.affine.keeps_signs(self.kernel)
+        return self.folds and plain and signs and not needs_z
+
+    def _computed(self, plans, stabilized=False):
+        """The denominators z_t, or stab(z_t), times the `_direction`, of some terms."""
         if not self.folds:
             return [self.denominator(plan.term) for plan in plans]
         found = [None] * len(plans)
@@ -203,7 +216,11 @@ class PlannedPropagation(Propagation):
             kernels = [[self._weights(g, sign) for (_, g), sign in zip(part, signs, strict=True)] for part in parts]
             for t, z, sign in zip(group, self.affine.apply_sums(inputs, kernels), signs, strict=True):
                 bias = self.bias_of(plans[t].term)
-                found[t] = plus(z, -bias if bias is not None and sign < 0 else bias)
+                bias = -bias if bias is not None and sign < 0 else bias
+                if stabilized:
+                    epsilon = margin(plans[t].term.stabilizer, z)
+                    bias = epsilon if bias is None else bias + epsilon
+                found[t] = plus(z, bias)
         return found
 
     def _denominator(self, plan, previous):
