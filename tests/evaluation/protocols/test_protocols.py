@@ -31,16 +31,25 @@ def log_in(path):
     return engine.MeasurementLog(path, json.loads(path.read_text().splitlines()[0])["configuration"])
 
 
-COMMAND = ("localization", "--model", "shapes", "--data", "shapes:14", "--presets", "cmp_a1,gradient", "--batch-size", 4)
+CHOICES = {"--model": "shapes", "--data": "shapes:14", "--presets": "cmp_a1,gradient", "--batch-size": 4, "--top-k": 50}
+COMMAND = ("localization", *(part for choice in CHOICES.items() for part in choice))
+
+
+@pytest.fixture(scope="module")
+def localized(tmp_path_factory):
+    """(the folder that the command wrote, what it printed)"""
+    folder = tmp_path_factory.mktemp("localized")
+    found = invoke(*COMMAND, "--out", folder)
+    assert found.exit_code == 0, found.output
+    return folder, found.output
 
 
 @pytest.mark.slow
-def test_localization_against_analyzing_one_by_one(tmp_path):
-    found = invoke(*COMMAND, "--out", tmp_path, "--top-k", 50)
-    assert found.exit_code == 0, found.output
+def test_localization_against_analyzing_one_by_one(localized):
+    folder, printed = localized
     model, prepare = model_zoo.load("shapes", output="logits"), model_zoo.entry("shapes").preprocess
     pictures = {p.name: p for p in Shapes(14)}
-    log = log_in(tmp_path / "localization.jsonl")
+    log = log_in(folder / "localization.jsonl")
     for name in ("cmp_a1", "gradient"):
         explainer, checked = catalog.explainer(name, model), 0
         for measured in log.of(name):
@@ -53,7 +62,7 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
                         assert measured.values[measure][i, k] == pytest.approx(float(value), rel=1e-3, abs=1e-4), measure
                     checked += 1
         assert checked == sum(len(p.regions) for p in pictures.values())
-    data = json.loads((tmp_path / "localization.json").read_text())
+    data = json.loads((folder / "localization.json").read_text())
     first, further = data["tables"]
     assert [row[0] for row in first["rows"]][-1] == "uniform" and first["rows"][-1][1] == [1, 0]
     names, values = log.per_pair("cmp_a1")
@@ -66,8 +75,8 @@ def test_localization_against_analyzing_one_by_one(tmp_path):
         "localization-2.csv",
         *(f["file"] for f in data["figures"] + data["examples"]),
     ):
-        assert (tmp_path / file).stat().st_size > 100
-    assert "| cmp_a1 |" in found.output
+        assert (folder / file).stat().st_size > 100
+    assert "| cmp_a1 |" in printed
 
 
 KILLED = """
@@ -88,9 +97,8 @@ app(["evaluate", *sys.argv[2:]])
 
 
 @pytest.mark.slow
-def test_killed_and_continued_gives_the_same_table(tmp_path):
-    whole, cut = tmp_path / "whole", tmp_path / "cut"
-    assert invoke(*COMMAND, "--out", whole).exit_code == 0
+def test_killed_and_continued_gives_the_same_table(localized, tmp_path):
+    (whole, _), cut = localized, tmp_path / "cut"
     command = [sys.executable, "-c", KILLED, cut / "localization.jsonl", *COMMAND, "--out", cut]
     done = subprocess.run([str(part) for part in command], env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}, capture_output=True)
     assert done.returncode == -signal.SIGKILL, done.stderr.decode()[-2000:]
