@@ -51,6 +51,7 @@ setup(
             "pycocotools",
             "quantus>=0.6",
             "optuna>=4",
+            "tf_keras",
         ],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import gc
 import warnings
 from typing import Any, Literal
 
@@ -16,7 +14,7 @@ from tf_lrp.explain.explainer import Explainer
 from tf_lrp.explain.inputs import ModelInput
 from tf_lrp.explain.names import output_names
 from tf_lrp.explain.neurons import NeuronSelection
-from tf_lrp.explain.passes import propagate
+from tf_lrp.explain.passes import collector_paused, propagate
 from tf_lrp.explain.session import Session
 from tf_lrp.files import preset_json
 from tf_lrp.graph import canonize, rewrite, unroll
@@ -27,22 +25,6 @@ from tf_lrp.keras_compat.own_operations import Entries
 from tf_lrp.messages import tables
 from tf_lrp.presets import Preset, as_preset
 from tf_lrp.rules import Rule
-
-
-@contextlib.contextmanager
-def _collector_paused():
-    """In this context Python does not search for garbage.
-
-    What opening a model creates stays, and its many thousands of objects would start a search through all of TensorFlow's
-    and Keras's objects, which takes longer than many a network's whole explanation.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 class Analyzer(Explainer):
@@ -96,7 +78,7 @@ class Analyzer(Explainer):
         inputs: Any = None,
     ):
         options = {"batch_size": batch_size, "verbose": verbose, "jit_compile": jit_compile, "trace": trace}
-        with _collector_paused():
+        with collector_paused():
             graph = canonize(unroll(model, inputs), strip_heads=strip_softmax, fold=fold_batchnorm)
             warn_of_missing_kernels(graph, jit_compile)
             if strip_softmax:
@@ -127,7 +109,7 @@ class Analyzer(Explainer):
         preset, before = as_preset(preset), self._rewritten
         analyzer.copy_as_constructed_with(model=self._model, preset=preset, **arguments)
         facts = [c.facts for c in before.chosen]
-        with _collector_paused():
+        with collector_paused():
             rewritten = rewrite(before.graph, preset, self.model_name, before.optimizations, facts=facts)
         options = {name: arguments[name] for name in ("batch_size", "verbose", "jit_compile", "trace")}
         analyzer._set_up(self._model, preset, rewritten, arguments, options)

@@ -284,3 +284,73 @@ def test_a_model_without_its_variables_is_no_model(keras_export, tmp_path):
     (tmp_path / "m" / "saved_model.pb").write_bytes((keras_export / "saved_model.pb").read_bytes())
     with pytest.raises(ValueError, match="was the whole folder copied"):
         tf_lrp.load(tmp_path / "m")
+
+
+def recurrent(layer):
+    inputs = Input((5, 4), name="sequence")
+    return Model(inputs, layers.Dense(3, name="scores")(layer(inputs)))
+
+
+def convolutional(layer):
+    inputs = Input((6, 6, 4), name="picture")
+    x = layers.ReLU()(layer(layers.Conv2D(4, 3, padding="same", name="conv")(inputs)))
+    return Model(inputs, layers.Dense(3, name="scores")(layers.GlobalAveragePooling2D()(x)))
+
+
+LAYERS = {
+    "LSTM": lambda: recurrent(layers.LSTM(4)),
+    "Bidirectional": lambda: recurrent(layers.Bidirectional(layers.LSTM(3))),
+    "GroupNormalization": lambda: convolutional(layers.GroupNormalization(2)),
+    "LayerNormalization": lambda: convolutional(layers.LayerNormalization()),
+    "SeparableConv2D": lambda: convolutional(layers.SeparableConv2D(4, 3, depth_multiplier=2)),
+    "Conv2DTranspose": lambda: convolutional(layers.Conv2DTranspose(3, 3, strides=2)),
+}
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_of_an_export_are_explained_as_those_of_the_model(name, tmp_path):
+    model = LAYERS[name]()
+    rng = np.random.default_rng(4)
+    for w in model.weights:
+        w.assign(rng.uniform(0.1, 0.4, w.shape))  # of one sign: else denominators near 0 enlarge what rounding differs in
+    tf.config.run_functions_eagerly(False)  # to export is to trace
+    model.export(tmp_path / "m", verbose=False)
+    tf.config.run_functions_eagerly(True)
+    loaded, x = tf_lrp.load(tmp_path / "m"), np.abs(numbers(2, *model.input_shape[1:]))
+    for preset in ("z", "alpha1_beta0", "gamma"):
+        own, found = (tf_lrp.Analyzer(m, preset, verbose=False).analyze(x, neuron_selection="all") for m in (model, loaded))
+        close(found, own)
+
+
+def test_a_model_of_keras_2(tmp_path):
+    tf_keras = pytest.importorskip("tf_keras", reason="Keras 2 (tf_keras) is not installed")
+    model = tf_keras.Sequential(
+        [
+            tf_keras.layers.Conv2D(4, 3, padding="same", input_shape=(6, 6, 3), name="conv"),
+            tf_keras.layers.BatchNormalization(name="bn"),
+            tf_keras.layers.ReLU(name="relu"),
+            tf_keras.layers.GlobalAveragePooling2D(name="mean"),
+            tf_keras.layers.Dense(3, activation="softmax", name="scores"),
+        ]
+    )
+    rng = np.random.default_rng(5)
+    model.set_weights([rng.uniform(0.3, 1.2, w.shape) for w in model.weights])
+    tf.config.run_functions_eagerly(False)
+    model.save(str(tmp_path / "m"), save_format="tf")
+    tf.config.run_functions_eagerly(True)
+    loaded, x = tf_lrp.load(tmp_path / "m"), numbers(2, 6, 6, 3)
+    close(loaded(x), model(x))
+    analyzer = tf_lrp.Analyzer(loaded, "cmp_a1_flat", verbose=False)
+    assert [row[2] for row in analyzer.rules() if row[1].startswith("Graph")] == ["Flat()", "Epsilon()"]
+    close(tf.nn.softmax(analyzer.twin(x)), model(x))
+    own = tf_lrp.Analyzer(same_in_keras_3(model), "cmp_a1_flat", verbose=False)
+    close(analyzer.analyze(x), own.analyze(x))
+
+
+def same_in_keras_3(model):
+    """The model of Keras 2 with the layers of Keras 3."""
+    inputs = Input((6, 6, 3))
+    x = layers.ReLU()(layers.BatchNormalization()(layers.Conv2D(4, 3, padding="same")(inputs)))
+    same = Model(inputs, layers.Dense(3, activation="softmax")(layers.GlobalAveragePooling2D()(x)))
+    same.set_weights(model.get_weights())
+    return same

@@ -7,7 +7,7 @@ import tensorflow as tf
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from keras import layers, ops
-from tensorflow_layers import Computes, assert_equal, numbers, relevance_of
+from tensorflow_layers import Computes, assert_equal, numbers, raw_model, relevance_of
 
 import tf_lrp
 
@@ -348,3 +348,55 @@ def test_lambda_layers():
     inputs = keras.Input((4,))
     model = keras.Model(inputs, layers.Lambda(lambda t: tf.square(t))(inputs))
     assert_equal(*relevance_of(model, "z", x))
+
+
+def test_a_variable_whose_value_cannot_be_followed_is_warned_of():
+    class Scales(layers.Layer):
+        def build(self, shape):
+            self.w = self.add_weight(shape=(), initializer="ones", name="w")
+
+        def call(self, x):
+            return x * float(self.w)  # a number: neither symbolic tensors nor a graph see the variable
+
+        def compute_output_shape(self, shape):
+            return shape
+
+    inputs = keras.Input((4,))
+    model = keras.Model(inputs, layers.Dense(2)(Scales(name="scales")(inputs)))
+    with pytest.warns(UserWarning, match=r"'scales' \(Scales\) computes with the value of a variable.*make a new Analyzer"):
+        tf_lrp.Analyzer(model, "z", verbose=False)
+
+
+def test_layers_of_tensorflow_in_mixed_precision():
+    x = numbers(3, 6)
+    found = []
+    for by_tensorflow in (False, True):
+        inputs, policy = keras.Input((6,)), keras.DTypePolicy("mixed_float16")
+        twin = filled_dense(policy)
+        hidden = Weights(twin, lambda t, w, b: tf.nn.relu(tf.matmul(t, w) + b), dtype=policy)
+        outputs = (hidden if by_tensorflow else lambda t, layer=twin: ops.relu(layer(t)))(inputs)
+        head = layers.Dense(3, kernel_initializer=keras.initializers.RandomNormal(seed=1), dtype="float32")
+        found.append(relevance_of(keras.Model(inputs, head(outputs)), "z", x))
+    for own, raw in zip(*found, strict=True):
+        assert_equal(raw, own, 1e-6)
+
+
+def filled_dense(policy):
+    """Its weights are numbers of float16: a graph rounds others, and layers of Keras are explained without that."""
+    layer = layers.Dense(5, dtype=policy)
+    layer.build((None, 6))
+    filled(layer).set_weights([w.astype("float16") for w in layer.get_weights()])
+    return layer
+
+
+@pytest.mark.parametrize("gate", [0.001, -0.001])
+def test_bounded_activations_pass_relevance_at_their_corners(gate):
+    """ReLU6 just above and just below 0 and 6, and as the minimum of a maximum."""
+    x = np.array([[gate, 6 + gate, 3.0, -1.0]], "float32")
+    own = keras.Sequential([keras.Input((4,)), layers.ReLU(6.0)])
+    written = (tf.nn.relu6, lambda t: tf.minimum(tf.nn.relu(t), 6.0), lambda t: tf.clip_by_value(t, 0.0, 6.0))
+    expected = tf_lrp.Analyzer(own, "z", verbose=False).analyze(x, neuron_selection="all")
+    np.testing.assert_allclose(expected, own(x), rtol=1e-6)  # relevance passes: R = y, also where the unit is saturated
+    for function in written:
+        found = tf_lrp.Analyzer(raw_model(function, (4,)), "z", verbose=False).analyze(x, neuron_selection="all")
+        assert_equal(found, expected, 1e-6)

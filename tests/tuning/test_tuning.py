@@ -10,6 +10,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -800,3 +801,15 @@ def test_trials_share_the_forward_passes_of_few_batches(model, monkeypatch):
         alone = metrics.Measurer(model, some_data(), metrics.metrics_of(kinds), 3)(name, {})
         for kind in kinds:
             np.testing.assert_allclose(measured[kind].samples, alone[kind].samples, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loaded_saved_model_is_tuned_like_the_model_that_it_was(model, data, tmp_path):
+    tf.config.run_functions_eagerly(False)  # to export is to trace
+    model.export(tmp_path / "model", verbose=False)
+    tf.config.run_functions_eagerly(True)
+    loaded = tf_lrp.load(tmp_path / "model")
+    own, found = (tune(m, data, budget=4, references=["epsilon", "cmp_a1_flat"], progress=False) for m in (model, loaded))
+    assert len(own.records) == 6
+    for mine, its in zip(own.records, found.records, strict=True):
+        assert its["preset"] == mine["preset"]
+        assert its["values"]["localization"] == pytest.approx(mine["values"]["localization"], rel=1e-4)

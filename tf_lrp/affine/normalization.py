@@ -25,7 +25,7 @@ class SampleNormalization(Affine):
         return tf.math.rsqrt(tf.math.reduce_variance(x, self._axes(x), keepdims=True) + self.layer.epsilon)
 
 
-@affine_for(keras.layers.LayerNormalization, GraphLayerNormalization)
+@affine_for(keras.layers.LayerNormalization)
 class LayerNormalization(SampleNormalization):
     """Over the last axes: mean and deviation of each position's features."""
 
@@ -52,6 +52,14 @@ class LayerNormalization(SampleNormalization):
         if getattr(self.layer, "rms_scaling", False):  # scaled by the deviation, but not centred
             return kernel * x
         return kernel * (x - tf.reduce_mean(x, self._axes(x), keepdims=True))
+
+
+@affine_for(GraphLayerNormalization)
+class NormalizationOfGraph(LayerNormalization):
+    """With gamma and beta of any shape that broadcasts against x: those of groups do not span the normalized axes."""
+
+    def _per_feature(self, vector, x):
+        return vector
 
 
 @affine_for(*keras_classes.operation_classes("LayerNorm"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
@@ -21,7 +22,7 @@ from tf_lrp.explain.copies import Reconstructible
 from tf_lrp.explain.inputs import InputSpec, ModelInput
 from tf_lrp.explain.layer import ExplanationLayer
 from tf_lrp.explain.neurons import NeuronSelection
-from tf_lrp.explain.passes import PassKind, compiled, pass_function, propagate
+from tf_lrp.explain.passes import PassKind, collector_paused, compiled, pass_function, propagate
 from tf_lrp.graph.category_inputs import NO_CATEGORIES
 from tf_lrp.graph.nodes import model_of
 from tf_lrp.keras_compat import models
@@ -360,8 +361,10 @@ class Explainer(Reconstructible):
 
     def _run(self, inputs, selection, layers, position, ahead=1):
         """(explained output, relevances as a flat list) of one batch, the first of ``ahead`` that are known to come."""
-        run = self._pass(PassKind.of(selection, layers, position), ahead, inputs[0].shape[0])
-        return run(inputs) if selection.values is None else run(inputs, selection.values)
+        kind = PassKind.of(selection, layers, position)
+        run = self._pass(kind, ahead, inputs[0].shape[0])
+        with contextlib.nullcontext() if kind in self.compiled_passes else collector_paused():
+            return run(inputs) if selection.values is None else run(inputs, selection.values)
 
     def _pass(self, kind, ahead, samples):
         """The function that runs a pass of this kind: compiled where that repays, see ``trace``."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import gc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,6 +35,22 @@ class PassKind:
     def of(cls, selection: neurons.Selection, layers: tuple[str, ...] | None, output: int) -> PassKind:
         """The kind of pass that explains a `neurons.Selection`."""
         return cls(selection.mode, selection.count(), layers, output)
+
+
+@contextlib.contextmanager
+def collector_paused():
+    """In this context Python does not search for garbage.
+
+    To open a model and to run a pass operation by operation creates many thousands of objects, none of them garbage. They would
+    start a search through all of TensorFlow's and Keras's objects, which takes longer than many a network's explanation.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def pass_function(explainer, kind: PassKind) -> tuple[Callable, list]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import traceback
+import warnings
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -275,7 +276,9 @@ class _Tracer:
                 del self.nodes[before:], self.opened[opened:]
                 self.nodes += found[0]
                 self.opened += found[1]
-                if failed is not None and (isinstance(error, Unexplainable) or "KerasTensor" in str(failed)):
+                if failed is None:
+                    _warn_of_fixed_values(operation, error)
+                elif isinstance(error, Unexplainable) or "KerasTensor" in str(failed):
                     failed = error
         if failed is not None:
             raise _CannotOpen(_reason(failed)) from failed
@@ -298,6 +301,15 @@ class _Tracer:
             return operation.name
         # Keras numbers the operations of all calls consecutively: without this, the next Analyzer would see other names.
         return re.sub(r"_\d+$", "", operation.name)
+
+
+def _warn_of_fixed_values(operation, error):
+    warnings.warn(
+        f"{operation.name!r} ({type(operation).__name__}) computes with the value of a variable, not with the variable, and "
+        f"its graph could not be opened instead ({_reason(error)}). Explanations hold for the variable's value of now: after "
+        "it has changed, make a new Analyzer.",
+        stacklevel=2,
+    )
 
 
 def _is_primitive(operation, args, kwargs):

@@ -170,7 +170,7 @@ class GraphLayerNormalization(keras.Operation):
     def __init__(self, axis, epsilon, gamma=None, beta=None):
         super().__init__()
         self.axis, self.epsilon = list(axis), epsilon
-        self.gamma, self.beta = (None if v is None else Parameter(lambda v=v: _squeezed(v)) for v in (gamma, beta))
+        self.gamma, self.beta = (None if v is None else Parameter(lambda v=v: tf.convert_to_tensor(v)) for v in (gamma, beta))
 
     def takes(self, is_scale):
         """Whether a scale (or a shift) of its output is its gamma (or beta)."""
@@ -185,15 +185,9 @@ class GraphLayerNormalization(keras.Operation):
     def call(self, x):
         deviation = x - tf.reduce_mean(x, self.axis, keepdims=True)
         z = deviation * tf.math.rsqrt(tf.reduce_mean(tf.square(deviation), self.axis, keepdims=True) + self.epsilon)
-        shape = [x.shape[axis] if axis in self.axis else 1 for axis in range(len(x.shape))]
         if self.gamma is not None:
-            z *= tf.reshape(tf.cast(self.gamma, x.dtype), shape)
-        return z if self.beta is None else z + tf.reshape(tf.cast(self.beta, x.dtype), shape)
+            z *= tf.cast(self.gamma, x.dtype)
+        return z if self.beta is None else z + tf.cast(self.beta, x.dtype)
 
     def compute_output_spec(self, x):
         return keras.KerasTensor(x.shape, dtype=x.dtype)
-
-
-def _squeezed(vector):
-    vector = tf.convert_to_tensor(vector)
-    return tf.reshape(vector, [length for length in vector.shape if length != 1] or [1])
