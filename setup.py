@@ -39,6 +39,7 @@ setup(
         "coco": ["pycocotools"],
         "quantus": ["quantus>=0.6"],
         "tune": ["optuna>=4"],
+        "toolbox": ["scipy", "scikit-image"],
         "test": [
             "pytest",
             "pytest-xdist",
@@ -52,6 +53,8 @@ setup(
             "quantus>=0.6",
             "optuna>=4",
             "tf_keras",
+            "scipy",
+            "scikit-image",
         ],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},

@@ -7,6 +7,7 @@ Sources of the named presets:
     [4] Anders et al. 2021, zennit's composites (``epsilon_*``).
     [5] Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers".
     [6] Ali et al. 2022, "XAI for transformers: better explanations through conservative propagation".
+    [7] Lapuschkin et al. 2016, "The LRP Toolbox for artificial neural networks" (``toolbox``).
 """
 
 from __future__ import annotations
@@ -19,7 +20,22 @@ from typing import TYPE_CHECKING, Any
 from tf_lrp import select
 from tf_lrp.files import preset_json
 from tf_lrp.messages.names import did_you_mean
-from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Gamma, Rule, SignalTakesAll, Taylor, Uniform, WSquare, ZBox, ZPlus, ZRule
+from tf_lrp.rules import (
+    AlphaBeta,
+    Epsilon,
+    Flat,
+    Gamma,
+    Rule,
+    SignalTakesAll,
+    Taylor,
+    Uniform,
+    WinnerTakesAll,
+    WSquare,
+    ZBox,
+    ZPlus,
+    ZRule,
+)
+from tf_lrp.rules.decompositions import decomposition
 
 if TYPE_CHECKING:
     from tf_lrp.graph.facts import Facts
@@ -302,6 +318,14 @@ def attnlrp(epsilon=0.0):
 def cp_lrp(epsilon=0.0):
     """CP-LRP: attention weights and gates are constants, weights by LRP-z. [6]"""
     return [(select.kind("product", "matmul", "attention"), SignalTakesAll()), (select.all(), _linear(epsilon))]
+
+
+@_named
+def toolbox(lrp_var="simple", param=None):
+    """As the LRP Toolbox: simple, epsilon, alphabeta, ww or flat everywhere, also at pooling; equal maxima share. [7]"""
+    rule = decomposition(lrp_var, param)
+    at_maxima = Flat() if isinstance(rule, (WSquare, Flat)) else WinnerTakesAll("share")
+    return [(select.kind("max_pooling"), at_maxima), (select.kind("average_pooling"), rule), (select.all(), rule)]
 
 
 def _linear(epsilon):

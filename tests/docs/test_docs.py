@@ -144,3 +144,14 @@ def test_production(tmp_path, monkeypatch):
     assert found["first"].shape == expected.shape
     assert found["maps"][0].shape == found["x"].shape
     assert (tmp_path / "out" / "explained.tflite").is_file()
+
+
+def test_coming_from_the_lrp_toolbox(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = run("from-lrp-toolbox.md", 2)
+    assert found["R"].shape == (1, 784)
+    assert (tmp_path / "heatmap.png").stat().st_size > 500
+    expected = found["modules"].Sequential(found["model"])
+    expected.forward(found["x"])
+    expected = expected.lrp(found["scores"], "alphabeta", 2.0)
+    np.testing.assert_allclose(found["relevance"], expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())

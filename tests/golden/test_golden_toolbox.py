@@ -4,8 +4,6 @@ Its rules have no stabilizer but Epsilon's. It gives them to pooling, too: at Su
 winner takes all (equals share) or, for ww and flat, each of the window's inputs the same.
 """
 
-from dataclasses import dataclass
-
 import golden_models
 import keras
 import numpy as np
@@ -14,23 +12,15 @@ from golden_models import DTYPES
 
 import tf_lrp
 from tf_lrp import select
-from tf_lrp.rules import AlphaBeta, Epsilon, Flat, Unified, WinnerTakesAll, WSquare, ZRule
+from tf_lrp.rules import Alpha, AlphaBeta, Epsilon, Flat, Unified, WinnerTakesAll, WSquare, ZRule
 
 
-@dataclass(frozen=True)
-class AnyAlphaBeta(AlphaBeta):
-    """alpha - beta = 1 with alpha < 1, too, as the toolbox allows: a rule that a user can add in two lines."""
-
-    def __post_init__(self):
-        pass
-
-
-def rule(method, rule_class=AnyAlphaBeta):
+def rule(method):
     """The toolbox's rule for layers with weights."""
     name, _, parameter = method.partition("_")
     if name == "alphabeta":
         alpha = float(parameter)
-        return (AlphaBeta if alpha >= 1 else rule_class)(alpha, alpha - 1, stabilizer=0)
+        return AlphaBeta(alpha, alpha - 1, stabilizer=0) if alpha >= 1 else Alpha(alpha)
     return {"simple": ZRule(), "epsilon": Epsilon(float(parameter or 0)), "ww": WSquare(), "flat": Flat()}[name]
 
 

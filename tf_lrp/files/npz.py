@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import tokenize
 import zipfile
 import zlib
 from typing import NamedTuple
@@ -19,10 +20,13 @@ _ALWAYS = 1 << 30
 #: ... or this many times the size of the file, if that is more: weights compress to a half, relevance maps to a tenth.
 _TIMES = 20
 
+#: Maximal length of the reason in an error message.
+_LONGEST = 400
+
 #: Exceptions that zipfile and NumPy raise for damaged files and for other formats.
-_ERRORS = (
+ERRORS = (
     ValueError, TypeError, KeyError, EOFError, OSError, SyntaxError, RuntimeError, NotImplementedError, OverflowError,
-    zipfile.BadZipFile, zlib.error,
+    zipfile.BadZipFile, zlib.error, tokenize.TokenError,
 )  # fmt: skip
 
 
@@ -72,7 +76,7 @@ def load(path, names=None, *, max_bytes=None):
         if missing:
             raise ValueError(f"it holds no array {missing[0]!r}")
         size = sum(members[name][1].nbytes for name in wanted)
-        limit = max(_ALWAYS, _TIMES * os.path.getsize(path)) if max_bytes is None else max_bytes
+        limit = memory_limit(os.path.getsize(path)) if max_bytes is None else max_bytes
         if size > limit:
             raise ValueError(
                 f"its arrays would take {size:,} bytes of memory, which is more than the {limit:,} that are allowed for a file "
@@ -88,6 +92,11 @@ def load(path, names=None, *, max_bytes=None):
     return _opened(path, read)
 
 
+def memory_limit(size):
+    """Bytes of memory that the arrays of a file of ``size`` bytes may take unless the caller allows more."""
+    return max(_ALWAYS, _TIMES * size)
+
+
 def _opened(path, read):
     path = os.fspath(path)
     if not os.path.isfile(path):
@@ -95,10 +104,14 @@ def _opened(path, read):
     try:
         with zipfile.ZipFile(path) as archive:
             return read(archive)
-    except _ERRORS as error:
-        raise ValueError(
-            f"{path!r} is not an npz file of plain arrays that can be read: {error or type(error).__name__}."
-        ) from error
+    except ERRORS as error:
+        raise ValueError(f"{path!r} is not an npz file of plain arrays that can be read: {_one_line(error)}.") from error
+
+
+def _one_line(error):
+    """The message of an error that may quote the file's own bytes, cut to a readable length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]} ..."
 
 
 def _members(archive):
@@ -109,18 +122,31 @@ def _members(archive):
         if name == info.filename or name in members:
             raise ValueError(f"its entry {info.filename!r} is not an array with a unique name")
         with archive.open(info) as member:
-            version = np.lib.format.read_magic(member)
-            if version not in _READERS:
-                raise ValueError(f"its array {name!r} has the unknown format version {version}")
-            shape, _, dtype = _READERS[version](member)
-            start = member.tell()
-        if dtype.hasobject:
-            raise ValueError(f"its array {name!r} holds pickled objects, which are refused, as they can run code")
-        header = Header(shape, dtype)
-        if start + header.nbytes != info.file_size:
-            raise ValueError(f"the size of its array {name!r} does not match its shape {shape}")
-        members[name] = info, header
+            members[name] = info, npy_header(member, info.file_size, f"its array {name!r}")
     return members
+
+
+def npy_header(file, size, what):
+    """The `Header` of an array in the .npy format, which is compared with the size of the file.
+
+    Args:
+        file: opened for reading bytes, at its start; it is left where the array begins.
+        size: of the file, in bytes.
+        what: the array, for messages.
+
+    Raises:
+        ValueError: for another format, for pickled objects, and for a size that does not match. NumPy raises more of `ERRORS`.
+    """
+    version = np.lib.format.read_magic(file)
+    if version not in _READERS:
+        raise ValueError(f"{what} has the unknown format version {version}")
+    shape, _, dtype = _READERS[version](file)
+    if dtype.hasobject:
+        raise ValueError(f"{what} holds pickled objects, which are refused, as they can run code")
+    header = Header(shape, dtype)
+    if file.tell() + header.nbytes != size:
+        raise ValueError(f"the size of {what} does not match its shape {shape}")
+    return header
 
 
 _READERS = {

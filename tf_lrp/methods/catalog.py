@@ -71,6 +71,13 @@ CATALOG = (
     ),
     Entry(("attnlrp", "cp_lrp"), "for transformers: attention shared evenly, or constant", "", "1.0", _SCORE),
     Entry(
+        ("toolbox",),
+        "one decomposition of the LRP Toolbox everywhere, pooling too; equal maxima share",
+        "`lrp_var=`, `param=` (else simple, LRP-z)",
+        "1.7",
+        _SCORE,
+    ),
+    Entry(
         ("gradient", "gradient_absolute", "gradient_squared", "gradient_l2"),
         "df/dx: what would change the score",
         "",

@@ -39,14 +39,31 @@ class AlphaBeta(Rule):
             )
 
     def terms(self, nonnegative):
-        stabilizer = as_stabilizer(self.stabilizer)
-        excitation = Term(
-            split_by_sign(positive, negative, nonnegative), self.alpha, positive if self.bias else None, stabilizer
-        )
-        inhibition = Term(
-            split_by_sign(negative, positive, nonnegative), -self.beta, negative if self.bias else None, stabilizer
-        )
-        return (excitation, inhibition) if self.beta else (excitation,)
+        return _terms(self.alpha, -self.beta, self.bias, self.stabilizer, nonnegative)
+
+
+def _terms(of_positive, of_negative, bias, stabilizer, nonnegative):
+    """The terms of positive and of negative contributions with these coefficients, without the one that is 0."""
+    stabilizer = as_stabilizer(stabilizer)
+    excitation = Term(split_by_sign(positive, negative, nonnegative), of_positive, positive if bias else None, stabilizer)
+    inhibition = Term(split_by_sign(negative, positive, nonnegative), of_negative, negative if bias else None, stabilizer)
+    return tuple(term for term in (excitation, inhibition) if term.coefficient)
+
+
+@dataclass(frozen=True)
+class Alpha(Rule):
+    """The alpha-decomposition of the LRP Toolbox: R_i = sum_j (alpha z_ij+ / z_j+  +  (1 - alpha) z_ij- / z_j-) R_j. [10]
+
+    From alpha = 1 on this is `AlphaBeta(alpha, alpha - 1, stabilizer=0)`; the toolbox takes any alpha.
+
+    Args:
+        alpha: float, the weight of the positive contributions.
+    """
+
+    alpha: float = 2.0
+
+    def terms(self, nonnegative):
+        return _terms(self.alpha, 1 - self.alpha, True, 0, nonnegative)
 
 
 @dataclass(frozen=True)
