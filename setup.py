@@ -30,6 +30,7 @@ setup(
         "typer",
         "rich",
         "filelock",
+        "protobuf",
         "jinja2",
     ],
     extras_require={

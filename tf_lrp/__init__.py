@@ -26,6 +26,7 @@ _MODULES = {
         name: name
         for name in (
             "affine",
+            "caffe",
             "callbacks",
             "data",
             "evaluation",
@@ -47,6 +48,7 @@ _MODULES = {
 # The same names for editors and type checkers, which run nothing.
 if TYPE_CHECKING:
     from tf_lrp import affine as affine
+    from tf_lrp import caffe as caffe
     from tf_lrp import callbacks as callbacks
     from tf_lrp import data as data
     from tf_lrp import evaluation as evaluation

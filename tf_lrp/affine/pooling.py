@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from tf_lrp.affine.base import Affine, affine_for
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.own_layers import ClippedAveragePooling2D, ClippedPooling2D
 from tf_lrp.rules import ZRule
 
 
@@ -30,7 +31,7 @@ class LinearReduction(Affine):
 
 
 @affine_for(
-    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D,
+    layers.AveragePooling1D, layers.AveragePooling2D, layers.AveragePooling3D, ClippedAveragePooling2D,
     *keras_classes.layer_classes("AdaptiveAveragePooling1D", "AdaptiveAveragePooling2D", "AdaptiveAveragePooling3D"),
     *keras_classes.operation_classes("AveragePool", "Mean"),
 )  # fmt: skip
@@ -119,6 +120,8 @@ class WindowAverage(LinearReduction):
     def apply(self, inputs, kernel):
         (x,) = inputs
         layer = self.layer
+        if isinstance(layer, ClippedPooling2D):
+            return kernel * layer.average(x)
         if not hasattr(layer, "pool_size"):
             axes = range(2, x.shape.rank) if layer.data_format == "channels_first" else range(1, x.shape.rank - 1)
             return kernel * tf.reduce_mean(x, list(axes), keepdims=layer.keepdims)

@@ -9,10 +9,20 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli import demo, evaluate, explain, export, methods, presets, report, tune  # each adds its command to the app
+from tf_lrp.cli import (
+    caffe,
+    demo,
+    evaluate,
+    explain,
+    export,
+    methods,
+    presets,
+    report,
+    tune,
+)  # each adds its command to the app
 from tf_lrp.cli.terminal import app
 
-__all__ = ["app", "demo", "evaluate", "explain", "export", "methods", "presets", "report", "tune"]
+__all__ = ["app", "caffe", "demo", "evaluate", "explain", "export", "methods", "presets", "report", "tune"]
 
 
 def _version(wanted: bool):

@@ -14,6 +14,7 @@ from keras import layers, tree
 
 from tf_lrp.keras_compat import keras_classes, lengths
 from tf_lrp.keras_compat.keras_classes import layer_classes, nearest_class, operation_classes
+from tf_lrp.keras_compat.own_layers import ClippedMaxPooling2D
 from tf_lrp.keras_compat.own_operations import MergeTime, SplitTime
 from tf_lrp.operations import axes
 from tf_lrp.operations.activation_table import activation_name
@@ -174,7 +175,7 @@ _TABLE = (
     (operation_classes("Select", "Meshgrid", "Resize", "Median", "Quantile", "Percentile", "Logsumexp"), Routing(shares=True)),
     # The largest or smallest of several values.
     ((layers.MaxPooling1D, layers.MaxPooling2D, layers.MaxPooling3D), _picks(identity=_pools_single_values)),
-    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D), _picks()),
+    ((layers.GlobalMaxPooling1D, layers.GlobalMaxPooling2D, layers.GlobalMaxPooling3D, ClippedMaxPooling2D), _picks()),
     (layer_classes("AdaptiveMaxPooling1D", "AdaptiveMaxPooling2D", "AdaptiveMaxPooling3D"), _picks()),
     (operation_classes("MaxPool", "AdaptiveMaxPool", "Amax", "Amin"), _picks()),
     (operation_classes("TopK"), _picks(ranks=True)),

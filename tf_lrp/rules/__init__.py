@@ -20,6 +20,7 @@ Sources:
     [8] Achtibat et al. 2024, "AttnLRP: attention-aware layer-wise relevance propagation for transformers".
     [9] Gumpfer et al. 2023, "SIGNed explanations: unveiling relevant features by reducing bias", Information Fusion 99.
     [10] Lapuschkin et al. 2016, "The LRP Toolbox for artificial neural networks", and its manual, equations 8 to 15.
+    [11] Binder et al. 2016, "Layer-wise relevance propagation for neural networks with local renormalization layers".
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from tf_lrp.rules.base import Rule, Term
 from tf_lrp.rules.contribution import Epsilon, ZRule
 from tf_lrp.rules.first_layer import Flat, Sign, WSquare, ZBox
 from tf_lrp.rules.maps import AddGamma, identity, negative, ones, positive, split_by_sign, square
-from tf_lrp.rules.routing import Pass, SignalTakesAll, Stop, Taylor, Uniform, WinnerTakesAll
+from tf_lrp.rules.routing import Pass, Renormalization, SignalTakesAll, Stop, Taylor, Uniform, WinnerTakesAll
 from tf_lrp.rules.signs import Alpha, AlphaBeta, Gamma, ZPlus
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.rules.unified import Unified
@@ -41,6 +42,7 @@ __all__ = [
     "Flat",
     "Gamma",
     "Pass",
+    "Renormalization",
     "Rule",
     "Sign",
     "SignalTakesAll",
@@ -64,6 +66,6 @@ __all__ = [
 ]
 
 # The public place of a rule, for messages and pickles: the modules of this package may change.
-for _rule in (Alpha, AlphaBeta, Epsilon, Flat, Gamma, Pass, Sign, SignalTakesAll, Stop, Taylor, Unified, Uniform, WSquare,
-              WinnerTakesAll, ZBox, ZPlus, ZRule):  # fmt: skip
+for _rule in (Alpha, AlphaBeta, Epsilon, Flat, Gamma, Pass, Renormalization, Sign, SignalTakesAll, Stop, Taylor, Unified,
+              Uniform, WSquare, WinnerTakesAll, ZBox, ZPlus, ZRule):  # fmt: skip
     _rule.__module__ = __name__

@@ -43,6 +43,22 @@ class Taylor(Rule):
 
 
 @dataclass(frozen=True)
+class Renormalization(Rule):
+    """For local response normalization, y_k = x_k / s_k^beta: the first-order Taylor decomposition around x_k alone. [11]
+
+    R_i = sum_k q_ik / y_k R_k, where q_kk is what y_k would be without its neighbours, and q_ik = x_i dy_k/dx_i for the
+    others, which only reduce y_k. Relevance is conserved as far as the q_ik add up to y_k, which they do to first order. (The
+    default rule of such a layer is `Pass`: s_k is a constant of the sample, and relevance is conserved.)
+
+    Args:
+        divided: False leaves out the division by y_k, as the LRP Toolbox's Caffe program does: relevance is then scaled by
+            about y_k, in every such layer.
+    """
+
+    divided: bool = True
+
+
+@dataclass(frozen=True)
 class WinnerTakesAll(Rule):
     """For max-pooling and maximum: the largest input takes the relevance of its output.
 

@@ -8,6 +8,7 @@ import tensorflow as tf
 from keras import layers
 
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.own_layers import LocalResponseNormalization
 from tf_lrp.operations.activation_table import (
     ALONG_AXIS_CLASSES,
     ELEMENTWISE_CLASSES,
@@ -18,7 +19,7 @@ from tf_lrp.operations.activation_table import (
     describe_activation,
 )
 from tf_lrp.operations.routing_table import IDENTITY_CLASSES, is_cast_to_floats, only_in_training
-from tf_lrp.rules import Pass, Taylor
+from tf_lrp.rules import Pass, Renormalization, Taylor
 from tf_lrp.rules.stabilizer import Stabilizer
 from tf_lrp.twins.base import Twin, summed_to, with_relevance
 from tf_lrp.twins.plan import DEFAULT_PLAN
@@ -83,6 +84,35 @@ class ScalingTwin(PassTwin):
 
     kinds = frozenset({"normalization"})
     is_arithmetic = is_elementwise = False
+
+
+@register_twin(LocalResponseNormalization)
+class LocalResponseNormalizationTwin(PassTwin):
+    """y_k = x_k / s_k^beta. By `Pass`, with s_k a constant of the sample; or by `Renormalization`."""
+
+    kinds = frozenset({"normalization"})
+    rules = (Pass, Renormalization)
+    is_arithmetic = is_elementwise = False
+    keeps_nonnegative = True
+
+    @property
+    def remainder(self):
+        return "formula" if isinstance(self.rule, Renormalization) else ""
+
+    def call(self, *inputs):
+        if isinstance(self.rule, Pass):
+            return super().call(*inputs)
+        (x,) = inputs
+        layer, y = self.operation, self.compute(x)
+
+        def backward(relevance):
+            quotient = Stabilizer().divide(relevance, y) if self.rule.divided else relevance
+            # dy_k/dx_i = -2 alpha beta x_i y_k / s_k for i other than k
+            of_others = quotient * y / layer.scale(x)
+            shares = layer.sum_of_neighbours(of_others) - of_others
+            return [layer.without_neighbours(x) * quotient - 2 * layer.alpha * layer.beta * x**2 * shares]
+
+        return with_relevance(y, [x], backward)
 
 
 @register_twin(*keras_classes.operation_classes("Logaddexp", "Logaddexp2"))

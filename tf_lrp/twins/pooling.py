@@ -11,6 +11,7 @@ from keras import layers
 from tf_lrp.affine.merging import align
 from tf_lrp.affine.pooling import WindowAverage
 from tf_lrp.keras_compat import keras_classes
+from tf_lrp.keras_compat.own_layers import ClippedMaxPooling2D
 from tf_lrp.rules import Pass, WinnerTakesAll
 from tf_lrp.twins.activation import PassTwin
 from tf_lrp.twins.base import Twin, distinct, with_relevance
@@ -240,6 +241,24 @@ class MaxPoolingTwin(_MaxPoolingTwin):
             ]
             slices.append(tf.strided_slice(padded, begin, end, [1, *layer.strides, 1]))
         return tf.stack(slices, axis=-1)
+
+
+@register_twin(ClippedMaxPooling2D)
+class ClippedMaxPoolingTwin(MaxPoolingTwin):
+    """The largest value of each window that lies in the picture."""
+
+    def _windows(self, x):
+        layer = self.operation
+        padded = layer.padded(x, x.dtype.min)
+        outputs = layer.compute_output_shape(x.shape)[1:3]
+        return tf.stack(
+            [
+                padded[:, row : row + (outputs[0] - 1) * layer.strides[0] + 1 : layer.strides[0],
+                       column : column + (outputs[1] - 1) * layer.strides[1] + 1 : layer.strides[1]]
+                for row, column in itertools.product(*map(range, layer.pool_size))
+            ],
+            axis=-1,
+        )  # fmt: skip
 
 
 #: Twins whose winners alone take relevance.

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import keras
 import numpy as np
 from keras import layers, ops
 
+from tf_lrp.keras_compat.own_layers import LocalResponseNormalization
 from tf_lrp.keras_compat.side_effects import Unexplainable
 from tf_lrp.keras_compat.tensorflow_graphs.table import add, replays
 from tf_lrp.keras_compat.tensorflow_graphs.values import as_list, is_tensor
@@ -85,9 +85,7 @@ def _cumulative_sum(node, x, axis):
 
 @replays("LRN")
 def _local_response_normalization(node, x):
-    """x / (bias + alpha sum of the squares of channels around)^beta; what is around takes no relevance."""
-    radius, channels = node.attr("depth_radius", 5), x.shape[-1]
-    squares = ops.pad(ops.square(x), [*[[0, 0]] * (len(x.shape) - 1), [radius, radius]])
-    total = keras.layers.Add(dtype=x.dtype)([squares[..., n : n + channels] for n in range(2 * radius + 1)])
-    scale = ops.add(ops.multiply(total, node.attr("alpha", 1.0)), node.attr("bias", 1.0))
-    return ops.divide(x, ops.power(scale, node.attr("beta", 0.5)))
+    """x / (bias + alpha sum of the squares of channels around)^beta"""
+    options = {name: node.attr(name, default) for name, default in (("alpha", 1.0), ("beta", 0.5))}
+    layer = LocalResponseNormalization(node.attr("depth_radius", 5), k=node.attr("bias", 1.0), dtype=x.dtype, **options)
+    return layer(x)
