@@ -127,7 +127,8 @@ def test_weights_that_do_not_fit():
         ("", "describes no network", CaffeError),
         ("layer { name: 'a' type: 'ReLU' bottom: 'x' top: 'y' }", "which no layer before it writes", CaffeError),
         (
-            "input: 'x' input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4 layer { name: 'a' type: 'Odd' bottom: 'x' top: 'y' } "
+            "input: 'x' input_dim: 1 input_dim: 3 input_dim: 4 input_dim: 4 "
+            "layer { name: 'a' type: 'Odd' bottom: 'x' top: 'y' } "
             "layer { name: 'b' type: 'ReLU' bottom: 'y' top: 'z' }",
             "has no counterpart",
             UnsupportedLayerError,
