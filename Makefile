@@ -11,7 +11,7 @@ OLDEST := $(shell grep -oE '"(tensorflow|keras)>=[0-9.]+"' setup.py | sed -E 's/
 NUMBERS := tests/networks/test_processors.py tests/export/test_explicit.py tests/twins/test_pooling.py \
 	tests/golden/test_golden_innvestigate.py
 
-.PHONY: demo test test-onednn test-floor lint clean
+.PHONY: demo test test-onednn test-floor lint studio studio-check clean
 
 demo: $(VENV)/.installed
 	$(BIN)/tf-lrp demo --out out/demo.png
@@ -33,6 +33,21 @@ lint: $(VENV)/.tested
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/basedpyright --pythonpath $(BIN)/python
+
+# The page of the studio (needs Node 20). Its types come from the server's schema, studio/openapi.json.
+studio: studio/node_modules/.package-lock.json
+	cd studio && npm run --silent types && npm run --silent check && npm run --silent build
+
+# Fails where the committed page is not the one that its source builds.
+studio-check: studio
+	@git diff --exit-code --stat -- tf_lrp/studio/page studio/src/api/schema.ts || \
+		{ echo "The committed page is not what its source builds: run make studio and commit the result."; exit 1; }
+	@test -z "$$(git ls-files --others --exclude-standard -- tf_lrp/studio/page)" || \
+		{ echo "The build has files that are not committed: run make studio and commit the result."; exit 1; }
+
+studio/node_modules/.package-lock.json: studio/package-lock.json
+	cd studio && npm ci --silent --no-audit --no-fund
+	touch $@
 
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)

@@ -6,6 +6,7 @@ from setuptools import find_packages, setup
 
 _ONNX = ["tf2onnx>=1.17", "onnx", "onnxruntime"]
 _LITERT = ["ai-edge-litert"]
+_STUDIO = ["fastapi>=0.115", "uvicorn>=0.30", "pydantic>=2.9", "python-multipart>=0.0.12", "platformdirs"]
 
 setup(
     name="tf_lrp",
@@ -20,6 +21,7 @@ setup(
         "tf_lrp": ["py.typed"],
         "tf_lrp.model_zoo": ["weights/*.npz", "cards/*.md"],
         "tf_lrp.evaluation.report": ["templates/*"],
+        "tf_lrp.studio": ["page/*", "page/assets/*"],
     },
     install_requires=[
         "tensorflow>=2.18",
@@ -41,6 +43,7 @@ setup(
         "quantus": ["quantus>=0.6"],
         "tune": ["optuna>=4"],
         "toolbox": ["scipy", "scikit-image"],
+        "studio": _STUDIO,
         "test": [
             "pytest",
             "pytest-xdist",
@@ -56,6 +59,8 @@ setup(
             "tf_keras",
             "scipy",
             "scikit-image",
+            *_STUDIO,
+            "httpx",
         ],
     },
     entry_points={"console_scripts": ["tf-lrp = tf_lrp.cli:app"]},

@@ -15,7 +15,7 @@ LONGEST = 420
 
 #: The core, and what uses it. The core may not import from its uses.
 CORE = ("rules", "affine", "twins", "graph", "keras_compat")
-USES = ("explain", "methods", "evaluation", "tuning", "data", "export", "cli", "vision", "integrations")
+USES = ("explain", "methods", "evaluation", "tuning", "data", "export", "cli", "vision", "integrations", "studio")
 
 #: Public methods of the standard library that begin with an underscore.
 PUBLIC_IN_PYTHON = {"_asdict", "_fields", "_make", "_replace"}

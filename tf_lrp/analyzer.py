@@ -17,7 +17,7 @@ from tf_lrp.explain.neurons import NeuronSelection
 from tf_lrp.explain.passes import collector_paused, propagate
 from tf_lrp.explain.session import Session
 from tf_lrp.files import preset_json
-from tf_lrp.graph import canonize, rewrite, unroll
+from tf_lrp.graph import Rewritten, canonize, rewrite, unroll
 from tf_lrp.graph.heads import warn_of_probabilities
 from tf_lrp.graph.kernels import warn_of_missing_kernels
 from tf_lrp.graph.optimize import OPTIMIZATIONS
@@ -142,6 +142,11 @@ class Analyzer(Explainer):
 
     def configuration(self):
         return {"preset": preset_json.as_dict(self.preset)}
+
+    @property
+    def rewritten(self) -> Rewritten:
+        """The graph of the model, and for each node what the preset has chosen."""
+        return self._rewritten
 
     def rules(self) -> RuleTable:
         """The rule of each layer and the reason: a `RuleTable`, which prints as a table."""

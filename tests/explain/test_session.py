@@ -163,3 +163,84 @@ def test_an_analyzer_with_another_preset():
     model.layers[1].kernel.assign(2 * model.layers[1].kernel)
     close(other.analyze(x), tf_lrp.Analyzer(model, "gamma", **options).analyze(x), 1e-6)
     assert type(tf_lrp.create_analyzer("lrp.epsilon", convnet()).with_preset("z")) is tf_lrp.Analyzer
+
+
+# -- what is asked of a session besides its maps ------------------------------------------------------------------------------
+
+
+def samples(count):
+    return np.random.default_rng(5).normal(size=(count, 4))
+
+
+def test_another_neuron_of_the_same_samples_takes_no_forward_pass(calls):
+    model, x = chain(), samples(3)
+    analyzer = tf_lrp.Analyzer(model, "epsilon", trace="never")
+    session = analyzer.session(x, 0)
+    selections = (2, [0, 1, 2], np.array([[0, 1], [1, 2], [2, 0]]), None)
+    calls[0].clear()
+    found = []
+    for selection in selections:
+        session.select(selection)
+        found.append(session.analyze())
+    assert calls[0] == []
+    for selection, relevance in zip(selections, found, strict=True):
+        close(relevance, analyzer.analyze(x, selection))
+    with pytest.raises(ValueError, match="7"):
+        session.select(7)
+    close(session.analyze(), analyzer.analyze(x))
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("allowed", [0, 1, 3, 5, 8, 11])
+def test_an_interrupted_explanation_leaves_no_trace(allowed):
+    model, x = chain(), samples(3)
+    session = tf_lrp.Analyzer(model, "epsilon", trace="never").session(x)
+    before = session.analyze()
+    left = iter(range(allowed))
+
+    def between():
+        if next(left, None) is None:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        session.analyze(Gamma(0.5), between=between)
+    close(session.analyze(), before)
+    close(session.analyze(Gamma(0.5)), tf_lrp.Analyzer(model, Gamma(0.5), trace="never").analyze(x))
+
+
+@settings(max_examples=15, deadline=None)
+@given(networks(), presets)
+def test_activations_are_those_of_the_textbook_twin(model, preset):
+    """Without optimizations the inner tensors of the twin have the model's values; with them, some are clamped at 0."""
+    session = tf_lrp.Analyzer(model, preset, trace="never").session(BATCH)
+    textbook = tf_lrp.Analyzer(model, preset, trace="never", optimize=False)
+    names = [name for name, tensors in textbook.layer_outputs.items() if len(tensors) == 1]
+    values = keras.Model(textbook.twin.inputs, [textbook.layer_outputs[name][0] for name in names])(BATCH)
+    for _ in range(2):
+        for name, value in session.activations(names).items():
+            close(value, np.asarray(values[names.index(name)]), 1e-7)
+        session.analyze(ZPlus())
+
+
+def test_ablated_channels_are_zero_for_all_that_follows():
+    a = keras.Input((4,), dtype="float64")
+    h = layers.Dense(5, activation="relu", name="h", dtype="float64")(a)
+    branch = layers.Dense(5, activation="relu", name="branch", dtype="float64")(h)
+    model = randomize(keras.Model(a, layers.Dense(3, dtype="float64")(layers.Add()([h, branch]))))
+    x = samples(4)
+    session = tf_lrp.Analyzer(model, "epsilon", trace="never").session(x)
+    before = session.analyze()
+    kept = np.array([1, 0, 1, 0, 1.0])
+    first, second, third = (layer for layer in model.layers if isinstance(layer, layers.Dense))
+    values = np.asarray(first(x)) * kept
+    expected = np.asarray(third(values + np.asarray(second(values))))
+    close(session.ablated("h", [1, 3]), expected)
+    close(session.ablated("h", []), session.output)
+    close(session.analyze(), before)
+    with pytest.raises(ValueError, match="no channel 5"):
+        session.ablated("h", [5])
+    with pytest.raises(ValueError, match="no layer 'g'"):
+        session.ablated("g", [0])

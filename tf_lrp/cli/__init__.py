@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from tf_lrp.cli import (
+from tf_lrp.cli import (  # each adds its command to the app
     caffe,
     demo,
     evaluate,
@@ -18,11 +18,12 @@ from tf_lrp.cli import (
     methods,
     presets,
     report,
+    studio,
     tune,
-)  # each adds its command to the app
+)
 from tf_lrp.cli.terminal import app
 
-__all__ = ["app", "caffe", "demo", "evaluate", "explain", "export", "methods", "presets", "report", "tune"]
+__all__ = ["app", "caffe", "demo", "evaluate", "explain", "export", "methods", "presets", "report", "studio", "tune"]
 
 
 def _version(wanted: bool):

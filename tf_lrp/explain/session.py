@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -65,16 +65,27 @@ class Session:
         arrays = analyzer.input_spec.arrays(leaves)
         analyzer.category_inputs.check(arrays)
         position = analyzer.output_position(output)
-        explained = analyzer.twin.outputs[position]
-        self._selection = neurons.check(neuron_selection, len(arrays[0]), explained.shape, explained.dtype)
+        self._explained, self._samples = analyzer.twin.outputs[position], len(arrays[0])
+        selection = self._checked(neuron_selection)
         self._dtype = working_type(self._graph)
         self._chosen, self._twins = rewritten.chosen, [step.twin for step in rewritten.steps]
         self.preset = analyzer.preset
         self._pass = StepwisePass(self._graph, [tf.constant(a) for a in arrays], position)
         self._pass.forward(self._chosen, self._twins)
-        value = self._pass.values[id(self._pass.explained[0])]
-        self.output = value.numpy()
-        self._seeds = [self._seed(one)(value) for one in self._selection.each()]
+        self._is_complete = True
+        self.output = self._pass.values[id(self._pass.explained[0])].numpy()
+        self._select(selection)
+
+    def select(self, neuron_selection: NeuronSelection | neurons.Selection = None) -> None:
+        """From now on, explains other neurons of the same samples.
+
+        Args:
+            neuron_selection: as for `Analyzer.analyze`.
+
+        Raises:
+            ValueError, TypeError: as `Analyzer.analyze`; the session stays as it was.
+        """
+        self._select(self._checked(neuron_selection))
 
     def analyze(
         self,
@@ -82,20 +93,23 @@ class Session:
         *,
         layers: str | Sequence[str] | None = None,
         dtype: str | None = None,
+        between: Callable[[], Any] | None = None,
     ) -> Any:
         """Relevance of each input element, as `Analyzer.analyze` returns it.
 
         Args:
             preset: as for `Analyzer`; None stands for the preset that explained last.
             layers, dtype: as for `Analyzer.analyze`.
+            between: is called before each layer, forward and backward. An exception that it raises ends the work.
 
         Raises:
-            ValueError, UnsupportedLayerError: for a preset that does not fit the model; the session stays as it was.
+            ValueError, UnsupportedLayerError: for a preset that does not fit the model; the session stays as it was, as it
+                does after an exception of ``between``.
         """
         layers = self._analyzer.checked_layers(layers)
-        if preset is not None:
-            self._change(as_preset(preset))
-        maps = [self._pass.backward(name, seed) for name, seed in enumerate(self._seeds)]
+        if preset is not None or not self._is_complete:
+            self._change(self.preset if preset is None else as_preset(preset), between)
+        maps = [self._pass.backward(name, seed, between) for name, seed in enumerate(self._seeds)]
         relevances = [self._relevances(of_target, layers) for of_target in maps]
         if self._selection.count() is None:
             (flat,) = relevances
@@ -110,7 +124,52 @@ class Session:
         """Bytes of the activations that it holds. Once it has explained, denominators take up to twice as many."""
         return self._pass.nbytes
 
-    def _change(self, preset):
+    def activations(self, layers: str | Sequence[str]) -> dict[str, Any]:
+        """What layers return for the samples, as the model computes it with normalizations folded.
+
+        Args:
+            layers: as for `Analyzer.analyze`.
+
+        Returns:
+            layer name -> NumPy (N, ...); a list with one for each use where a layer is used several times.
+        """
+        found = {}
+        for name in self._analyzer.checked_layers(layers) or ():
+            uses = [self._pass.activation(t).numpy() for t in self._graph.layer_outputs[name]]
+            found[name] = uses[0] if len(uses) == 1 else uses
+        return found
+
+    def ablated(self, layer: str, channels: Sequence[int]) -> np.ndarray:
+        """The explained output, NumPy (N, ...), if some channels of a layer's output were 0.
+
+        Args:
+            layer: name of a layer.
+            channels: indices along the last axis of its output.
+
+        Raises:
+            ValueError: if there is no such layer or channel.
+        """
+        (name,) = self._analyzer.checked_layers([layer]) or ()
+        replaced = {}
+        for tensor in self._graph.layer_outputs[name]:
+            value = self._pass.values[id(tensor)]
+            count = value.shape[-1] if value.shape.rank > 1 else 0
+            outside = [c for c in channels if not 0 <= c < count]
+            if outside:
+                raise ValueError(f"There is no channel {outside[0]} of the layer {name!r}, which has {count}.")
+            kept = np.ones(count)
+            kept[list(channels)] = 0
+            replaced[id(tensor)] = value * tf.constant(kept, value.dtype)
+        return self._pass.explained_with(replaced).numpy()
+
+    def _checked(self, neuron_selection):
+        return neurons.check(neuron_selection, self._samples, self._explained.shape, self._explained.dtype)
+
+    def _select(self, selection):
+        value = self._pass.values[id(self._pass.explained[0])]
+        self._selection, self._seeds = selection, [self._seed(one)(value) for one in selection.each()]
+
+    def _change(self, preset, between):
         """Exchanges the twins whose rules, plans or inputs of relevance differ."""
         facts = [c.facts for c in self._chosen]
         chosen = choose(self._graph, facts, preset, self._optimizations)
@@ -123,7 +182,9 @@ class Session:
             twin if keep else twin_for(new, preset, self._optimizations, self._dtype)
             for keep, new, twin in zip(kept, chosen, self._twins, strict=True)
         ]
-        self._pass.forward(chosen, twins)
+        self._is_complete = False
+        self._pass.forward(chosen, twins, between)
+        self._is_complete = True
         self._chosen, self._twins, self.preset = chosen, twins, preset
 
     def _relevances(self, of_tensors, layers):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -90,15 +91,18 @@ class StepwisePass:
         tensors = {id(x): x for x in self.values.values()}
         return sum(x.dtype.size * x.shape.num_elements() for x in tensors.values())
 
-    def forward(self, chosen, twins):
+    def forward(self, chosen, twins, between: Callable[[], Any] | None = None):
         """Computes `values`.
 
         Args:
             chosen: `Chosen` of each node of the graph.
             twins: of each node; the same object where nothing changed.
+            between: is called before each node. After an exception that it raises, `forward` has to be called again.
         """
         self.ratios = set()
         for position, node in self.nodes:
+            if between is not None:
+                between()
             plan, twin = chosen[position].plan, twins[position]
             inputs = [self.values[id(t)] for t in node.inputs]
             run = self.runs.get(position)
@@ -112,16 +116,19 @@ class StepwisePass:
             if plan.grad_is_ratio:
                 self.ratios.update(id(t) for t in node.outputs)
 
-    def backward(self, name, seed):
+    def backward(self, name, seed, between: Callable[[], Any] | None = None):
         """The relevance of each tensor that relevance reached, for one explained output: id -> tensor.
 
         Args:
             name: of the seed. Of the last pass with a seed of this name, what did not change is not computed again.
             seed: relevance of the explained output; the same object where it did not change.
+            between: is called before each node, and may raise an exception.
         """
         (explained,) = self.explained
         arrived: dict[int, tuple] = {id(explained): (seed,)}
         for position, node in reversed(self.nodes):
+            if between is not None:
+                between()
             run = self.runs[position]
             received = tuple(self._sum(name, id(t), arrived.get(id(t), ())) for t in node.outputs)
             if all(r is None for r in received) or isinstance(run.twin.rule, Stop) or isinstance(node.operation, Entries):
@@ -133,6 +140,32 @@ class StepwisePass:
                 arrived[key] = (*arrived.get(key, ()), relevance)
         sums = {key: self._sum(name, key, addends) for key, addends in arrived.items()}
         return {key: r * self.values[key] if key in self.ratios else r for key, r in sums.items()}
+
+    def activation(self, tensor):
+        """The value of a tensor of the graph as the model has it: not clamped at 0."""
+        for position, node in self.nodes:
+            if any(t is tensor for t in node.outputs):
+                if (position, False) not in self._outputs:
+                    self._outputs[position, False] = self._clamped(position, node, self.runs[position], False)
+                return self._outputs[position, False][[t is tensor for t in node.outputs].index(True)]
+        return self.values[id(tensor)]
+
+    def explained_with(self, replaced: dict):
+        """The value of the explained output with other values in place of some tensors; `values` stay as they are.
+
+        Args:
+            replaced: id of a tensor -> its value.
+        """
+        values, changed = {**self.values, **replaced}, set(replaced)
+        for position, node in self.nodes:
+            if changed.isdisjoint(id(t) for t in node.inputs):
+                continue
+            outputs = tree.flatten(self.runs[position].twin(*(values[id(t)] for t in node.inputs)))
+            for tensor, value in zip(node.outputs, outputs, strict=True):
+                if id(tensor) not in replaced:
+                    values[id(tensor)] = value
+                    changed.add(id(tensor))
+        return values[id(self.explained[0])]
 
     def _clamped(self, position, node, run, clamp):
         """The outputs of a node, clamped at 0 or not. They depend on the first presets alone, not on those in between."""

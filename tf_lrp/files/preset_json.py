@@ -65,7 +65,7 @@ def _home(rule_class):
 
 def as_dict(preset):
     """A preset as a dict for JSON, to be read by people; it may contain rules that are not registered."""
-    return {"name": preset.name, "rules": [{**select.to_dict(s), "rule": _rule_to_dict(r)} for s, r in preset.rules]}
+    return {"name": preset.name, "rules": [{**select.to_dict(s), "rule": rule_as_dict(r)} for s, r in preset.rules]}
 
 
 def write(preset):
@@ -91,7 +91,8 @@ def write(preset):
     return text
 
 
-def _rule_to_dict(rule):
+def rule_as_dict(rule):
+    """A rule as a preset's JSON has it."""
     return {"class": type(rule).__name__} | {f.name: _plain(getattr(rule, f.name)) for f in fields(rule)}
 
 

@@ -57,11 +57,49 @@ def load(model, weights=None, class_file=None, preparation=None, size=None, stru
         OSError: files that cannot be read, weights that cannot be downloaded.
     """
     _check_kind(model)
-    read = _from_file if is_file_name(model) else _from_zoo
-    network, sides, prepared, names = read(model, weights, preparation, size)
-    outputs = [tuple(tensor.shape) for tensor in network.outputs]
-    if structured and len(outputs) == 1:
+    if is_file_name(model):
+        return from_model(_network_of(model, weights), model, class_file, preparation, size, structured)
+    network, sides, prepared, names = _from_zoo(model, weights, preparation, size)
+    if names is None and weights == "imagenet":
+        names = imagenet_names()
+    return _classifier(model, network, sides, prepared, names, class_file, structured)
+
+
+def from_model(network, name, class_file=None, preparation=None, size=None, structured=False):
+    """A `Classifier` of a model that has been loaded.
+
+    Args:
+        network: keras.Model.
+        name: what messages call it, such as its file.
+        class_file, preparation, size, structured: as for `load`.
+
+    Raises:
+        ValueError: as for `load`.
+    """
+    sides, prepared = _sized(network, name, preparation, size)
+    return _classifier(name, network, sides, prepared, getattr(network, "class_names", None), class_file, structured)
+
+
+def _classifier(model, network, sides, prepared, names, class_file, structured):
+    if structured and len(network.outputs) == 1:
         return Classifier(network, sides, prepared, None)
+    return Classifier(network, sides, prepared, classes_of(network, model, names, class_file))
+
+
+def classes_of(network, model, names=None, class_file=None):
+    """The `Classes` of a network.
+
+    Args:
+        network: keras.Model.
+        model: what messages call it.
+        names: of its classes, if they are known.
+        class_file: as for `load`.
+
+    Raises:
+        ValueError: it is no classifier, or there is another number of names.
+        OSError: the file cannot be read.
+    """
+    outputs = [tuple(tensor.shape) for tensor in network.outputs]
     if len(outputs) != 1 or len(outputs[0]) != 2 or outputs[0][1] is None:
         raise ValueError(
             f"Expected a classifier, with one output (N, classes); {model} has {', '.join(map(str, outputs))}. --neuron "
@@ -70,11 +108,9 @@ def load(model, weights=None, class_file=None, preparation=None, size=None, stru
     count = outputs[0][1]
     if class_file is not None:
         names = read_class_names(class_file)
-    elif names is None and weights == "imagenet":
-        names = imagenet_names()
     if names is not None and len(names) != count:
         raise ValueError(f"{class_file or model} has {len(names)} class names, but {model} has {count} classes.")
-    return Classifier(network, sides, prepared, Classes(names or [f"class_{k}" for k in range(count)]))
+    return Classes(names or [f"class_{k}" for k in range(count)])
 
 
 def _known(name, weights):
@@ -181,10 +217,16 @@ def _network_of(path, weights):
     return network
 
 
-def _from_file(path, weights, preparation, size):
-    network = _network_of(path, weights)
+def is_of_pictures(network):
+    """Whether a keras.Model takes one picture, in colour or grey."""
     shapes = [tuple(tensor.shape) for tensor in network.inputs]
-    if len(shapes) != 1 or len(shapes[0]) != 4 or shapes[0][-1] not in (1, 3):
+    return len(shapes) == 1 and len(shapes[0]) == 4 and shapes[0][-1] in (1, 3)
+
+
+def _sized(network, path, preparation, size):
+    """(height, width) of the pictures, and the function that prepares them."""
+    shapes = [tuple(tensor.shape) for tensor in network.inputs]
+    if not is_of_pictures(network):
         raise ValueError(
             f"Expected a network that takes one picture, (N, H, W, 3) or (N, H, W, 1); {path} takes "
             f"{', '.join(map(str, shapes))}. Use tf_lrp.Analyzer in Python for other models."
@@ -201,4 +243,4 @@ def _from_file(path, weights, preparation, size):
         return prepare(pictures, preparation, channels)
 
     prepared(np.zeros((1, *sides, 3), np.uint8))  # complains about a preparation that does not fit
-    return network, sides, prepared, getattr(network, "class_names", None)
+    return sides, prepared

@@ -93,7 +93,27 @@ class TargetExplainer(PictureExplainer):
 
 def _probabilities(outputs, scores):
     """The outputs where they are the softmax or sigmoid of the scores (which the analyzer strips), else None."""
+    return None if head_of(outputs, scores) is None else outputs
+
+
+def head_of(outputs, scores):
+    """What makes a network's outputs of its scores: the name of a function of `HEADS`, or None.
+
+    Args:
+        outputs, scores: float64 (N, C).
+    """
+    return next((name for name, head in HEADS.items() if np.allclose(outputs, head(scores), atol=1e-3)), None)
+
+
+def _softmax(scores):
+    powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def _sigmoid(scores):
     with np.errstate(over="ignore"):
-        powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-        heads = (powers / powers.sum(axis=1, keepdims=True), 1 / (1 + np.exp(-scores)))
-    return outputs if any(np.allclose(outputs, head, atol=1e-3) for head in heads) else None
+        return 1 / (1 + np.exp(-scores))
+
+
+#: Name -> function: scores (..., C) -> probabilities (..., C).
+HEADS = {"softmax": _softmax, "sigmoid": _sigmoid}

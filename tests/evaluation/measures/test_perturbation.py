@@ -12,7 +12,7 @@ from keras import layers
 from small_models import convnet, pictures
 
 import tf_lrp
-from tf_lrp.evaluation.measures.perturbation import Curves, area_between, flip, interpolated
+from tf_lrp.evaluation.measures.perturbation import REPLACEMENTS, Curves, area_between, flip, interpolated, replaced
 
 
 def weighted_sum(weights):
@@ -356,3 +356,22 @@ def test_region_perturbation_of_quantus(order):
     darkest = x.min(axis=(1, 2, 3), keepdims=True)
     ours = flip(model, x, relevance, [1, 0], patch=4, order=order, replacement=darkest).scores
     np.testing.assert_allclose(ours[:, :1] - ours[:, 1:], theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("replacement", REPLACEMENTS)
+def test_replaced_pixels_are_those_of_the_curve(replacement):
+    """f(x^1) of a curve is the score of what `replaced` returns, for the patches of largest relevance."""
+    x = np.random.default_rng(0).normal(size=(1, 12, 8, 3))
+    missing = np.zeros((1, 12, 8), bool)
+    missing[0, 4:8, :4] = missing[0, 8:, 4:] = True
+    weights = np.random.default_rng(1).normal(size=x.shape[1:])
+    options = {"replacement": replacement, "patch": 4, "mean": [0.1, 0.2, 0.3] if replacement == "dataset_mean" else None}
+    curve = flip(weighted_sum(weights), x, missing.astype(float), at_once=2, steps=1, **options)
+    changed = replaced(x, missing, **options)
+    assert (changed[~missing] == x[~missing]).all() and (changed[missing] != x[missing]).all()
+    np.testing.assert_allclose((changed * weights).sum(), curve.scores[0, 1], rtol=1e-9)
+
+
+def test_masks_of_another_shape_are_refused():
+    with pytest.raises(ValueError, match=r"\(1, 4, 4\)"):
+        replaced(np.zeros((1, 4, 4, 3)), np.zeros((4, 4), bool))

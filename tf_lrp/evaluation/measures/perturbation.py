@@ -181,6 +181,31 @@ def flip(
     return Curves(scores, share.reshape(len(x), draws, -1).mean(axis=1))
 
 
+def replaced(x, missing, replacement="negate", *, mean=None, patch=8, seed=0):
+    """Samples with some of their pixels replaced, as `flip` replaces them.
+
+    Args:
+        x, replacement, mean, seed: as for `flip`.
+        missing: bool, (N, H, W), (N, T) or (N, F): what is replaced.
+        patch: as for `flip`: the standard deviation of "blur".
+
+    Returns:
+        Array like ``x``.
+
+    Raises:
+        ValueError: shapes that do not fit, or an unknown replacement.
+    """
+    x, missing = _floats(x), np.asarray(missing, bool)
+    inner = x.shape[1:-1] if x.ndim > 2 else x.shape[1:]
+    if missing.shape != (len(x), *inner):
+        raise ValueError(f"missing needs shape {(len(x), *inner)} for these x; got {missing.shape}.")
+    fill = _fill(replacement, x, mean, checks.integers("patch", patch, len(inner)))
+    values, chosen = tf.constant(x), np.arange(len(x))
+    hole = tf.constant(missing if x.ndim == 2 else missing[..., np.newaxis])
+    given = interpolated(values, hole) + _noise(values, seed, chosen) if fill is None else fill(values, chosen)
+    return tf.where(hole, given, values).numpy()
+
+
 # -- in TensorFlow --------------------------------------------------------------------------------------------------------
 
 
