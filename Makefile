@@ -45,8 +45,9 @@ studio-check: studio
 	@test -z "$$(git ls-files --others --exclude-standard -- tf_lrp/studio/page)" || \
 		{ echo "The build has files that are not committed: run make studio and commit the result."; exit 1; }
 
+# The versions are those of the lock file. (`npm ci` also asks for packages of other systems, which not every registry has.)
 studio/node_modules/.package-lock.json: studio/package-lock.json
-	cd studio && npm ci --silent --no-audit --no-fund
+	cd studio && npm install --silent --no-save --no-audit --no-fund
 	touch $@
 
 $(BIN)/python:
