@@ -25,7 +25,7 @@ def _chromium():
 
 def _node(*arguments, **environment):
     if shutil.which("node") is None or not (SOURCE / "node_modules" / ".package-lock.json").is_file():
-        pytest.skip("the page's tests need Node 20 and its packages: npm ci --prefix studio")
+        pytest.skip("the page's tests need Node 20 and its packages: make studio")
     command = ["node", *arguments]
     run = subprocess.run(
         command, cwd=SOURCE, env=os.environ | environment, capture_output=True, text=True, encoding="utf-8", check=False
