@@ -149,7 +149,7 @@ class Session:
         Raises:
             ValueError: if there is no such layer or channel.
         """
-        (name,) = self._analyzer.checked_layers([layer]) or ()
+        name = (self._analyzer.checked_layers([layer]) or (layer,))[0]
         replaced = {}
         for tensor in self._graph.layer_outputs[name]:
             value = self._pass.values[id(tensor)]
