@@ -3,9 +3,9 @@
 import keras
 import numpy as np
 import pytest
+from locations import TESTS
 
 import tf_lrp
-from tf_lrp.caffe.schema import message
 
 pytestmark = pytest.mark.eager
 
@@ -39,14 +39,14 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-#: The layers behind the input x, the name of the output, and its values.
+#: (Caffe keeps numbers as float32.) The layers behind the input x, the name of the output, and its values.
 CASES = {
     "Sigmoid": (layer("Sigmoid"), sigmoid),
     "TanH": (layer("TanH"), np.tanh),
     "BNLL": (layer("BNLL"), lambda x: np.log1p(np.exp(x))),
     "AbsVal": (layer("AbsVal"), np.abs),
-    "ELU": (layer("ELU", "elu_param { alpha: 0.7 }"), lambda x: np.where(x > 0, x, 0.7 * np.expm1(x))),
-    "ReLU": (layer("ReLU", "relu_param { negative_slope: 0.1 }"), lambda x: np.where(x > 0, x, 0.1 * x)),
+    "ELU": (layer("ELU", "elu_param { alpha: 0.75 }"), lambda x: np.where(x > 0, x, 0.75 * np.expm1(x))),
+    "ReLU": (layer("ReLU", "relu_param { negative_slope: 0.125 }"), lambda x: np.where(x > 0, x, 0.125 * x)),
     "Power": (layer("Power", "power_param { power: 2 scale: 0.5 shift: 2 }"), lambda x: (2 + 0.5 * x) ** 2),
     "Softmax": (layer("Softmax"), lambda x: np.exp(x) / np.exp(x).sum(1, keepdims=True)),
     "Flatten": (layer("Flatten"), lambda x: x.reshape(len(x), -1)),
@@ -84,8 +84,8 @@ CASES = {
         lambda x: x * x.mean((2, 3), keepdims=True),
     ),
     "LRN": (
-        layer("LRN", "lrn_param { local_size: 3 alpha: 0.6 beta: 0.75 k: 2 }"),
-        lambda x: across_channels(x, 3, 0.6, 0.75, 2),
+        layer("LRN", "lrn_param { local_size: 3 alpha: 0.625 beta: 0.75 k: 2 }"),
+        lambda x: across_channels(x, 3, 0.625, 0.75, 2),
     ),
 }  # fmt: skip
 
@@ -102,8 +102,7 @@ def float64():
 
 def loaded(text, folder):
     (folder / "net.prototxt").write_text(INPUT + text)
-    (folder / "net.caffemodel").write_bytes(message("NetParameter")(name="none").SerializeToString())
-    return tf_lrp.caffe.load(folder / "net.prototxt", folder / "net.caffemodel")
+    return tf_lrp.caffe.load(folder / "net.prototxt", TESTS / "golden" / "caffe" / "mini_group.caffemodel")  # none is used
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -126,10 +125,10 @@ def test_relevance_is_accounted_for(name, tmp_path):
 
 
 def test_normalization_within_a_channel(tmp_path):
-    model = loaded(layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 alpha: 0.6 beta: 0.75 }"), tmp_path)
+    model = loaded(layer("LRN", "lrn_param { norm_region: WITHIN_CHANNEL local_size: 3 alpha: 0.625 beta: 0.75 }"), tmp_path)
     x = np.random.default_rng(0).normal(size=(3, 4, 6, 5))
     got = np.moveaxis(np.asarray(model(np.moveaxis(x, 1, -1))), -1, 1)
     inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
-    np.testing.assert_allclose(got[inner], within_channel(x, 3, 0.6, 0.75)[inner], rtol=1e-12)
+    np.testing.assert_allclose(got[inner], within_channel(x, 3, 0.625, 0.75)[inner], rtol=1e-12)
     # Padding counts as entries, up to the size of the padded picture: here everywhere.
-    np.testing.assert_allclose(got, within_channel(x, 3, 0.6, 0.75), rtol=1e-12)
+    np.testing.assert_allclose(got, within_channel(x, 3, 0.625, 0.75), rtol=1e-12)
