@@ -14,6 +14,7 @@ from test_export import MODELS, analyzer_of, inputs_of
 import tf_lrp
 from tf_lrp import model_zoo, presets, select, twins
 from tf_lrp.explain.passes import PassKind, pass_function
+from tf_lrp.keras_compat.own_layers import ClippedMaxPooling2D, LocalResponseNormalization
 from tf_lrp.rules import Epsilon, WinnerTakesAll
 from tf_lrp.twins import categories
 
@@ -206,7 +207,17 @@ def units():
 
 #: XLA has no strings and no tables: these twins are tested uncompiled, with the categories.
 NOT_COMPILED = {categories.EntriesTwin, categories.CategoryTwin, categories.CategoryEncodingTwin}
-MORE = {"branches": branches, "tokens": tokens, "units": units}
+
+
+def renormalized():
+    """Layers that other frameworks have: a local response normalization, windows that are clipped."""
+    x = keras.Input((7, 7, 3))
+    h = LocalResponseNormalization(1, 0.5, 0.75, 2.0)(layers.Conv2D(4, 3, padding="same", activation="relu")(x))
+    h = ClippedMaxPooling2D((3, 3), (2, 2), (1, 1))(h)
+    return keras.Model(x, layers.Dense(3)(layers.Flatten()(h)))
+
+
+MORE = {"branches": branches, "tokens": tokens, "units": units, "renormalized": renormalized}
 PRESET = [(select.name("shares"), WinnerTakesAll("share")), (select.all(), Epsilon(0.1))]
 
 

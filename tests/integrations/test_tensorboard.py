@@ -288,6 +288,7 @@ def test_mixed_precision(tmp_path):
     finally:
         keras.config.set_dtype_policy(before)
     close(callback.analyzer.analyze(x), fresh, rtol=1e-6)
+    close(fresh, tf_lrp.Analyzer(model).analyze(x), rtol=1e-6)  # opened, and explained, under another policy
     assert scalars(tmp_path)["relevance/sum"][1] == pytest.approx(fresh.sum() / 4, rel=1e-4)
     assert list(images(tmp_path)["relevance/maps"]) == [0, 1]
 

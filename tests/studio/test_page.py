@@ -121,5 +121,6 @@ def test_scenes_on_squeezenet(shared_data, tmp_path):
     for path in sorted(Path(data / "images").glob("*.jpg"))[:6]:
         shutil.copy(path, pictures / path.name)
     weights = str(data / "squeezenet_v1_1.weights.npz")
-    with _studio(tmp_path / "state", "--model", "squeezenet", "--weights", weights, "--data", str(pictures)) as link:
+    named = ("--weights", weights, "--classes", str(data / "imagenet_class_index.json"))
+    with _studio(tmp_path / "state", "--model", "squeezenet", *named, "--data", str(pictures)) as link:
         _scenes(tmp_path, link, "squeezenet", "scenes/design.spec.ts", "scenes/analysis.spec.ts", "scenes/cases.spec.ts")

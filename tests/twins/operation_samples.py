@@ -8,6 +8,7 @@ import keras
 import numpy as np
 from keras import layers, ops
 
+from tf_lrp.keras_compat.own_layers import ClippedAveragePooling2D, ClippedMaxPooling2D, LocalResponseNormalization
 from tf_lrp.operations.activation_table import ELEMENTWISE_CLASSES
 from tf_lrp.operations.routing_table import TRAINING_CLASSES
 
@@ -377,6 +378,11 @@ SAMPLES |= {
     "quantile": Sample(((5, 3),), lambda x: ops.quantile(x, 0.3, axis=1)),
     "select": Sample(((5, 3),), lambda x: ops.select([x > 0], [x], 0.5)),
     "nextafter": Sample(((4,),), lambda x: ops.nextafter(x, np.float32(9))),
+}
+SAMPLES |= {
+    "local response normalization": _images(LocalResponseNormalization(1, 0.5, 0.75, 2.0)),
+    "layer ClippedMaxPooling2D": _images(ClippedMaxPooling2D((3, 3), (2, 2), (1, 1)), degree=1),
+    "layer ClippedAveragePooling2D": _images(ClippedAveragePooling2D((3, 3), (2, 2), (1, 1)), degree=1),
 }
 _BY_NAME = {name.replace("_", ""): name for name in SAMPLES}
 for _class in (c for c in ELEMENTWISE_CLASSES if not issubclass(c, layers.Layer)):

@@ -55,9 +55,9 @@ class Node:
 
 
 def model_of(inputs, outputs, name=None):
-    """A keras.Model that does not cast its inputs to the type of the global policy."""
+    """A keras.Model that casts neither its inputs nor the variables of its layers to the type of the global policy."""
     model = keras.Model(inputs, outputs, name=name)
-    model.autocast = False
+    model.autocast, model.dtype_policy = False, keras.DTypePolicy("float32")
     return model
 
 

@@ -51,6 +51,12 @@ _ABOUT = {
         r"\frac{(a_i w_{ij})^-}{\sum_i (a_i w_{ij})^-} \right) R_j",
         _LINEAR,
     ),
+    rules.Alpha: _About(
+        "LRP-alpha",
+        r"R_i = \sum_j \left( @alpha@ \frac{(a_i w_{ij})^+}{\sum_i (a_i w_{ij})^+} + (1 - @alpha@) "
+        r"\frac{(a_i w_{ij})^-}{\sum_i (a_i w_{ij})^-} \right) R_j",
+        _LINEAR,
+    ),
     rules.ZPlus: _About("LRP-z+", _ratio("(a_i w_{ij})^+"), _LINEAR),
     rules.WSquare: _About("LRP-w2", _ratio("w_{ij}^2"), _LINEAR),
     rules.Flat: _About("LRP-flat", _ratio("1"), _LINEAR),
@@ -67,6 +73,7 @@ _ABOUT = {
         "Signal takes all", r"R_{\mathrm{signal}} = R_j,\ R_{\mathrm{gate}} = 0", ("product", "matmul", "attention")
     ),
     rules.Uniform: _About("Uniform", r"R_a = R_b = \tfrac{1}{2} R_j", ("product", "matmul", "attention")),
+    rules.Renormalization: _About("Renormalization", r"R_i = \sum_k \frac{q_{ik}}{y_k} R_k", ("normalization",)),
     rules.Taylor: _About("Taylor", r"R_i = x_i \left( R_i - s_i \sum_j R_j \right)", ("softmax",)),
 }
 
@@ -101,6 +108,7 @@ _PARAMETERS = {
     "mu": _Parameter(r"\mu", "bounds", None, "threshold between negative and positive evidence"),
     "bias": _Parameter("b_j", "bias", None, "whether the bias is part of the denominator"),
     "bias_factor": _Parameter(r"\delta", "bias", (0, 1, 0.05), "share of bias and epsilon that the inputs get"),
+    "divided": _Parameter("y_k", "other", None, "whether relevance is divided by the layer's output"),
     "ties": _Parameter(r"\mathrm{ties}", "other", None, "which of equal inputs wins: the first, or all share"),
 }
 #: Least and greatest values, where a rule has them: (class or None for all, parameter) -> (least, greatest).
